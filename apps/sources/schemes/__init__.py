@@ -1,0 +1,37 @@
+"""Signature schemes: how each provider proves that a webhook is its own.
+
+    verifier = build_verifier("github", {}, ["the secret"])     # once per source
+    verified = verifier.verify(Request("POST", url, headers, body, now))
+
+Families of verification are modules of this package, providers are rows of `providers.toml`.
+"""
+
+from apps.sources.schemes.base import (
+    CertificateSource,
+    CertificateUnavailable,
+    Handshake,
+    Request,
+    SignatureRefused,
+    Verified,
+    Verifier,
+)
+from apps.sources.schemes.options import Choice, OptionField, WrongOptions
+from apps.sources.schemes.registry import SCHEMES, Answer, SchemeInfo, build_verifier, sign
+
+__all__ = [
+    "SCHEMES",
+    "Answer",
+    "CertificateSource",
+    "CertificateUnavailable",
+    "Choice",
+    "Handshake",
+    "OptionField",
+    "Request",
+    "SchemeInfo",
+    "SignatureRefused",
+    "Verified",
+    "Verifier",
+    "WrongOptions",
+    "build_verifier",
+    "sign",
+]

@@ -1,0 +1,67 @@
+"""Options of a scheme: what a form shows, and how a stored value is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Choice = tuple[str, str]
+"""(value, label)"""
+
+
+class WrongOptions(ValueError):  # noqa: N818 - named for what happened
+    """An option or a secret that cannot be used; `field` is its name ("secrets" for a secret).
+
+    `message` is a plain sentence for the form; it never repeats a secret.
+    """
+
+    code: ClassVar[str] = "wrong_options"
+    permanent: ClassVar[bool] = True
+    retry_after_s: ClassVar[float | None] = None
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class OptionField:
+    """One option as a form shows it.
+
+    `kind` is text, number (a float, or empty for none) or choice (one of `choices`). `default`
+    is what applies where the option is absent.
+    """
+
+    name: str
+    label: str
+    kind: Literal["text", "number", "choice"] = "text"
+    help: str = ""
+    default: str | float | None = ""
+    choices: tuple[Choice, ...] = ()
+
+    def read(self, options: Mapping[str, object]) -> str | float | None:
+        """This option's value out of stored options; raises `WrongOptions`."""
+        value = options.get(self.name, self.default)
+        if self.kind == "number":
+            return self._number(value)
+        if not isinstance(value, str):
+            raise WrongOptions(self.name, f"{self.label} must be text.")
+        if self.choices and value not in {choice for choice, _ in self.choices}:
+            allowed = ", ".join(choice for choice, _ in self.choices)
+            raise WrongOptions(self.name, f"{self.label} must be one of: {allowed}.")
+        return value
+
+    def _number(self, value: object) -> float | None:
+        if value is None or value == "":
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise WrongOptions(self.name, f"{self.label} must be a number.")
+        try:
+            number = float(value)
+        except ValueError:
+            raise WrongOptions(self.name, f"{self.label} must be a number.") from None
+        if not 0 <= number < 10**9:
+            raise WrongOptions(self.name, f"{self.label} must lie between 0 and 999,999,999.")
+        return number
