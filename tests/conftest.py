@@ -1,0 +1,18 @@
+"""Settings of the test run, before Django reads them, and the fixtures all tests share."""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from pathlib import Path
+
+DATA_DIR = Path(tempfile.mkdtemp(prefix="pipeline-admin-tests-"))
+os.environ["DATA_DIR"] = str(DATA_DIR)
+os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 40
+os.environ["VAULT_KEYS"] = base64.urlsafe_b64encode(b"k" * 32).decode()
+os.environ.setdefault("DATABASE_URL", os.environ.pop("TEST_DATABASE_URL", ""))
+os.environ["DJANGO_SETTINGS_MODULE"] = "pipeline_admin.settings"
+os.environ["ALLOWED_HOSTS"] = "localhost,127.0.0.1,testserver"
+for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EGRESS_ALLOW", "QUEUE_URL"):
+    os.environ.pop(name, None)
