@@ -104,7 +104,9 @@ class Env:
 
     def words(self, name: str, default: str = "", *, help: str) -> list[str]:
         """A comma-separated list."""
-        return [word.strip() for word in self.text(name, default, help=help).split(",") if word.strip()]
+        return [
+            word.strip() for word in self.text(name, default, help=help).split(",") if word.strip()
+        ]
 
 
 def data_dir_from(environ: dict[str, str], base: Path) -> Path:

@@ -16,3 +16,5 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "pipeline_admin.settings"
 os.environ["ALLOWED_HOSTS"] = "localhost,127.0.0.1,testserver"
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EGRESS_ALLOW", "QUEUE_URL"):
     os.environ.pop(name, None)
+
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.cast", "tests.fixtures.shared_data"]

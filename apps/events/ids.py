@@ -1,0 +1,38 @@
+"""Event ids: UUIDv7 (RFC 9562), shown as `evt_` and 32 hex digits."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+
+PUBLIC_ID = re.compile(r"evt_[0-9a-f]{32}")
+
+
+class WrongEventId(ValueError):
+    """The text is not an event id."""
+
+    code = "wrong_event_id"
+
+
+def new_event_hex() -> str:
+    """32 hex digits of a new UUIDv7: 48 bits of Unix milliseconds, then 74 random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    return f"{value & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62:032x}"
+
+
+def new_event_id() -> uuid.UUID:
+    """A new UUIDv7."""
+    return uuid.UUID(hex=new_event_hex())
+
+
+def get_public_id(event_id: uuid.UUID) -> str:
+    return f"evt_{event_id.hex}"
+
+
+def parse_public_id(text: str) -> uuid.UUID:
+    """The UUID of `evt_<32 hex digits>`; raises WrongEventId."""
+    if not PUBLIC_ID.fullmatch(text):
+        raise WrongEventId("An event id looks like evt_ and 32 hex digits.")
+    return uuid.UUID(hex=text[4:])

@@ -1,0 +1,51 @@
+"""The ledger: one row for each paid request, written before it leaves."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from apps.events.models import Event
+
+
+class LLMCall(models.Model):
+    """A request that is paid at most once: unique by event, step and hash of the request."""
+
+    class State(models.TextChoices):
+        INTENT = "intent", "Sent, or about to be"
+        ANSWERED = "answered", "Answered"
+        REFUSED = "refused", "Refused by the provider"
+        UNKNOWN = "unknown", "Nobody knows whether it was paid"
+
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="llm_calls")
+    step = models.CharField(max_length=40, default="llm")
+    request_hash = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.INTENT)
+    fence = models.PositiveIntegerField(default=1)  # grows with each request that may leave
+    model = models.CharField(max_length=120)
+    request = models.JSONField()
+    answer = models.TextField(blank=True)
+    provider_request_id = models.CharField(max_length=120, blank=True)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
+    intended_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True)
+    reused_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["intended_at"]
+        verbose_name = "LLM call"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event", "step", "request_hash"], name="llm_call_once_per_request"
+            ),
+            models.CheckConstraint(
+                name="answered_call_has_time",
+                condition=~Q(state="answered") | Q(answered_at__isnull=False),
+            ),
+        ]
+        indexes = [models.Index(fields=["answered_at"], name="llm_call_answered")]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.state}"

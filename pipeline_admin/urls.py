@@ -1,0 +1,10 @@
+"""Addresses of Django's side; /hooks/ and /ws/ are routed in asgi.py."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, include, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/", include("apps.api.urls")),
+    path("", include("apps.dashboard.urls")),
+]
