@@ -1,5 +1,1 @@
-"""The Django project."""
-
-from pipeline_admin.celery import app as celery_app
-
-__all__ = ["celery_app"]
+"""The Django project. Imports nothing: `manage.py up` begins here, before anything is installed."""
