@@ -6,10 +6,12 @@ import hashlib
 import secrets
 from datetime import timedelta
 
-from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.contrib.auth.models import AbstractUser, Group
+from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+
+from apps.accounts.roles import ROLES, UnknownRole
 
 SCOPES = (
     ("all", "Everything its user may do"),
@@ -29,7 +31,20 @@ class User(AbstractUser):
         if self.is_superuser:
             return "admin"
         names = set(self.groups.values_list("name", flat=True))
-        return next((role for role in ("admin", "support", "viewer") if role in names), "none")
+        return next((role for role in ROLES if role in names), "none")
+
+    def give_role(self, role: str) -> None:
+        """Make `role` the only role of this user, and let them into the site.
+
+        Raises UnknownRole. Groups that are no roles are left alone.
+        """
+        if role not in ROLES:
+            raise UnknownRole(role)
+        with transaction.atomic():
+            self.groups.remove(*self.groups.filter(name__in=ROLES))
+            self.groups.add(Group.objects.get(name=role))
+            self.is_staff = True
+            self.save(update_fields=["is_staff"])
 
 
 class ApiToken(models.Model):
