@@ -246,6 +246,20 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "celery:"}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    name: {
+        "task": f"apps.housekeeping.tasks.{name}",
+        "schedule": every_s,
+        # A task that waited longer than its interval has a successor: drop it.
+        "options": {"expires": every_s},
+    }
+    for name, every_s in {
+        "sample_status": SAMPLE_INTERVAL_S,
+        "reconcile": RECONCILE_INTERVAL_S,
+        "apply_retention": 3600.0,
+    }.items()
+}
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",

@@ -6,5 +6,6 @@ from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("apps.api.urls")),
+    path("", include("apps.housekeeping.urls")),
     path("", include("apps.dashboard.urls")),
 ]

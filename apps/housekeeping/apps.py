@@ -8,5 +8,4 @@ class HousekeepingConfig(AppConfig):
     verbose_name = "Housekeeping"
 
     def ready(self) -> None:
-        """Load the Celery application, so that `task.delay()` finds its broker everywhere."""
-        import pipeline_admin.celery  # noqa: F401
+        from apps.housekeeping import checks, metrics  # noqa: F401 - both register themselves

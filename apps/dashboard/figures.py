@@ -1,0 +1,99 @@
+"""The six figures of the mission, measured over the last five minutes."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from apps.dashboard.models import StatusSample
+from apps.events.models import Attempt, Event, Status
+from apps.llm.models import LLMCall
+# from apps.streams import ShardDepth, get_depths
+
+WINDOW = timedelta(minutes=5)
+LATENCIES_READ = 1000  # newest calls that the quantiles are taken from
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from intent to answer: median and 95th percentile; None without a call."""
+
+    p50_s: float | None
+    p95_s: float | None
+
+
+def measure_latency(since: datetime) -> Latency:
+    """Latency of the calls answered since then."""
+    calls = LLMCall.objects.filter(answered_at__gte=since).order_by("-answered_at")
+    pairs = calls.values_list("intended_at", "answered_at")[:LATENCIES_READ]
+    seconds = [(end - start).total_seconds() for start, end in pairs if end]
+    if not seconds:
+        return Latency(None, None)
+    if len(seconds) == 1:
+        return Latency(seconds[0], seconds[0])
+    return Latency(statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1])
+
+
+def measure_error_rate(since: datetime) -> float | None:
+    """Failed attempts / attempts since then; None without an attempt."""
+    attempts = Attempt.objects.filter(finished_at__gte=since).exclude(
+        outcome=Attempt.Outcome.WAITED
+    )
+    total = attempts.count()
+    failed = attempts.filter(
+        outcome__in=[Attempt.Outcome.FAILED, Attempt.Outcome.PERMANENT]
+    ).count()
+    return failed / total if total else None
+
+
+def measure_success_rate(since: datetime) -> float | None:
+    """Events that ended well / events that ended, since then; None where none ended."""
+    ended = Event.objects.filter(changed_at__gte=since)
+    well = ended.filter(status__in=[Status.DELIVERED, Status.FILTERED]).count()
+    dead = ended.filter(status=Status.DEAD).count()
+    return well / (well + dead) if well + dead else None
+
+
+def get_queue_length(depths: list["ShardDepth"]) -> int | None:
+    """Entries not settled yet, over all shards; None where a shard can't be asked."""
+    lengths = [depth.length for depth in depths]
+    return (
+        sum(length for length in lengths if length is not None)
+        if all(length is not None for length in lengths)
+        else None
+    )
+
+
+def get_consumer_lag(depths: list["ShardDepth"]) -> int | None:
+    """Entries not yet read, over all shards; None where the server can't tell."""
+    lags = [depth.lag for depth in depths]
+    if any(lag is None for lag in lags):
+        return None
+    return sum(lag for lag in lags if lag is not None)
+
+
+def measure(parts: dict[str, dict[str, object]]) -> StatusSample:
+    """A new sample, not saved. `parts` is the health that health.get_parts() found."""
+    since = timezone.now() - WINDOW
+    depths = get_depths()
+    minute_ago = timezone.now() - timedelta(minutes=1)
+    delivered = Event.objects.filter(status=Status.DELIVERED, changed_at__gte=minute_ago)
+    latency = measure_latency(since)
+    return StatusSample(
+        queue_length=get_queue_length(depths),
+        consumer_lag=get_consumer_lag(depths),
+        llm_latency_s=latency.p50_s,
+        llm_latency_p95_s=latency.p95_s,
+        error_rate=measure_error_rate(since),
+        dead_letters=Event.objects.filter(status=Status.DEAD).count(),
+        workflow_success_rate=measure_success_rate(since),
+        delivered_per_minute=float(delivered.count()),
+        held=Event.objects.filter(status=Status.HELD).count(),
+        parts=parts,
+        shards=[
+            {"shard": depth.shard, "length": depth.length, "lag": depth.lag} for depth in depths
+        ],
+    )

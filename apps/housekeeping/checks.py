@@ -1,0 +1,63 @@
+"""Settings that contradict each other or are missing stop the start, with what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from apps.vault.vault import VaultError, encrypt
+
+
+@register
+def check_keys(**_: Any) -> list[CheckMessage]:
+    """Without SECRET_KEY no session is safe; without VAULT_KEYS no secret can be stored."""
+    found: list[CheckMessage] = []
+    if not settings.SECRET_KEY:
+        found.append(
+            Error(
+                "SECRET_KEY is not set.",
+                hint="Start once with `python3 manage.py up`, or set it to 50 random characters.",
+                id="pipeline_admin.E001",
+            )
+        )
+    try:
+        encrypt("probe")
+    except VaultError as error:
+        found.append(
+            Error(
+                str(error),
+                hint="Start once with `python3 manage.py up`, or set VAULT_KEYS to a Fernet key.",
+                id="pipeline_admin.E002",
+            )
+        )
+    return found
+
+
+@register
+def check_queue_addresses(**_: Any) -> list[CheckMessage]:
+    """The same server twice would be two shards that lose each other's order."""
+    if len(set(settings.QUEUE_URLS)) == len(settings.QUEUE_URLS):
+        return []
+    return [
+        Error(
+            "QUEUE_URL names the same server twice.",
+            hint="Each shard is a server, or a database number, of its own.",
+            id="pipeline_admin.E003",
+        )
+    ]
+
+
+@register
+def check_public_address(**_: Any) -> list[CheckMessage]:
+    """Debug pages show settings to strangers."""
+    if not (settings.DEBUG and settings.HTTPS):
+        return []
+    return [
+        Warning(
+            "DEBUG is on although PUBLIC_URL is served over TLS.",
+            hint="Unset DEBUG.",
+            id="pipeline_admin.W001",
+        )
+    ]

@@ -1,0 +1,93 @@
+"""The six figures for Prometheus, read from the newest sample: a scrape costs one small query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from django.db import DatabaseError
+from django.utils import timezone
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from apps.dashboard.models import StatusSample
+
+STALE_AFTER = timedelta(seconds=60)
+FIGURES = (
+    ("pipeline_error_rate", "Failed attempts / attempts, last 5 minutes", "error_rate"),
+    ("pipeline_dead_letters", "Events that failed for good", "dead_letters"),
+    (
+        "pipeline_workflow_success_rate",
+        "Events that ended well / events that ended, last 5 minutes",
+        "workflow_success_rate",
+    ),
+    ("pipeline_events_held", "Events that wait for a person", "held"),
+)
+
+
+def get_sample() -> StatusSample | None:
+    """The newest sample, unless it is stale: a figure that nobody knows is absent, never old."""
+    try:
+        sample = StatusSample.objects.order_by("-at").first()
+    except DatabaseError:
+        return None
+    fresh = sample is not None and timezone.now() - sample.at < STALE_AFTER
+    return sample if fresh else None
+
+
+def get_gauge(
+    name: str, text: str, values: Iterable[tuple[dict[str, str], float | None]]
+) -> Metric:
+    """A gauge with one value for each set of labels; unknown values are left out."""
+    rows = list(values)
+    gauge = GaugeMetricFamily(name, text, labels=list(rows[0][0]) if rows else [])
+    for labels, value in rows:
+        if value is not None:
+            gauge.add_metric(list(labels.values()), value)
+    return gauge
+
+
+class FiguresCollector(Collector):
+    """Asks the database at each scrape; says nothing when it is down."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        sample = get_sample()
+        if sample is None:
+            return
+        for name, text, field in FIGURES:
+            yield get_gauge(name, text, [({}, getattr(sample, field))])
+        yield get_gauge(
+            "pipeline_queue_length",
+            "Entries of the queue not settled yet",
+            [({"shard": row["shard"]}, row["length"]) for row in sample.shards],
+        )
+        yield get_gauge(
+            "pipeline_consumer_lag",
+            "Entries of the queue not read yet",
+            [({"shard": row["shard"]}, row["lag"]) for row in sample.shards],
+        )
+        yield get_gauge(
+            "pipeline_llm_latency_seconds",
+            "From intent to answer, calls of the last 5 minutes",
+            [
+                ({"quantile": "0.5"}, sample.llm_latency_s),
+                ({"quantile": "0.95"}, sample.llm_latency_p95_s),
+            ],
+        )
+        yield get_gauge(
+            "pipeline_part_up",
+            "1 where the part works",
+            [({"part": part}, float(health["ok"])) for part, health in sample.parts.items()],
+        )
+        yield get_gauge(
+            "pipeline_queue_durable",
+            "1 where an acknowledged event is on disk",
+            [({"shard": row["shard"]}, float(row["durable"])) for row in sample.shards],
+        )
+
+
+REGISTRY.register(FiguresCollector())

@@ -1,0 +1,49 @@
+"""How long things are kept. Dead letters and held events stay until a person has decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from apps.dashboard.heartbeats import forget_old
+from apps.dashboard.models import StatusSample
+from apps.destinations.models import InboxItem
+from apps.events.models import FINISHED, Event
+
+BATCH = 500
+MAX_BATCHES = 200  # a run ends; the next goes on
+SAMPLES_KEPT = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """How many rows one run deleted."""
+
+    events: int
+    samples: int
+
+
+def remove_old_events() -> int:
+    """Delete finished events past RETENTION_DAYS with payload, attempts, ledger and inbox item."""
+    limit = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
+    old = Event.objects.filter(status__in=FINISHED, finished_at__lt=limit)
+    removed = 0
+    for _ in range(MAX_BATCHES):
+        ids = list(old.order_by("finished_at").values_list("pk", flat=True)[:BATCH])
+        if not ids:
+            break
+        InboxItem.objects.filter(event_id__in=ids).delete()
+        # The status again: an event may have been retried since it was listed.
+        Event.objects.filter(pk__in=ids, status__in=FINISHED).delete()
+        removed += len(ids)
+    return removed
+
+
+def apply() -> Removed:
+    """One run over everything that ages."""
+    samples, _ = StatusSample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
+    forget_old()
+    return Removed(events=remove_old_events(), samples=samples)

@@ -1,0 +1,30 @@
+"""The periodic tasks that Celery beat starts."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from apps.dashboard import figures, heartbeats
+from apps.dashboard.live import announce
+from apps.housekeeping import health, reconciler, retention
+
+
+@shared_task
+def sample_status() -> None:
+    """Measure the six figures, keep them for the charts, tell the open pages."""
+    heartbeats.beat("celery")
+    parts = {name: part.as_json() for name, part in health.get_parts().items()}
+    figures.measure(parts).save()
+    announce("figures", "parts")
+
+
+@shared_task
+def reconcile() -> None:
+    """Restart what fell between queue, database and Temporal."""
+    reconciler.reconcile()
+
+
+@shared_task
+def apply_retention() -> None:
+    """Delete what is older than it may be."""
+    retention.apply()
