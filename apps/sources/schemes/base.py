@@ -1,4 +1,4 @@
-"""What a signature scheme sees, answers and refuses. No Django here: this is the hot ingest path."""
+"""What a signature scheme sees, answers and refuses. No Django here: ingest is a hot path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ and lets the sender try again.
 """
 
 
-@dataclass(frozen=True, slots=True)
+# Request and Verified are made for every request and therefore not frozen: a frozen dataclass
+# takes 0.9 µs to make, this one 0.2 µs. Nobody changes one.
+
+
+@dataclass(slots=True)
 class Request:
     """All that a scheme may look at.
 
@@ -29,7 +33,7 @@ class Request:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verified:
     """A request whose sender knows a secret of the source.
 
@@ -60,7 +64,7 @@ class Handshake:
     visit_url: str | None = None
 
 
-class SignatureRefused(Exception):  # noqa: N818 - named for what happened
+class SignatureRefused(Exception):
     """The request does not prove that its sender knows a secret of the source.
 
     `code` is for machines, `detail` a plain sentence for the page and the log: it never contains
@@ -124,15 +128,31 @@ class CertificateUnavailable(SignatureRefused):
         self.url = url
 
 
-class Verifier:
-    """Checks requests of one source. Built once per source; key material is prepared then.
-
-    `takes_get` says whether a GET or HEAD may be a challenge here, `takes_post_challenge`
-    whether a POST may be one: where it is False, the caller need not ask `handshake` for a POST.
-    """
+class Challenge:
+    """A kind of handshake; `answer` may ask `verifier` to check a signed challenge first."""
 
     takes_get: bool = False
-    takes_post_challenge: bool = False
+    takes_post: bool = False
+
+    def answer(self, request: Request, verifier: Verifier) -> Handshake | None:
+        """The answer, None where the request is no challenge; raises `SignatureRefused`."""
+        return None
+
+
+class Verifier:
+    """Checks the requests of one source. Built once per source; key material is prepared then."""
+
+    challenge: Challenge | None = None
+
+    @property
+    def takes_get(self) -> bool:
+        """Whether a GET or HEAD may be a challenge here."""
+        return self.challenge is not None and self.challenge.takes_get
+
+    @property
+    def takes_post_challenge(self) -> bool:
+        """Whether a POST may be a challenge; where not, nobody need ask `handshake` for a POST."""
+        return self.challenge is not None and self.challenge.takes_post
 
     def verify(self, request: Request) -> Verified:
         """Who signed it, and what it is. Raises a `SignatureRefused` otherwise."""
@@ -143,4 +163,4 @@ class Verifier:
 
         Raises `SignatureRefused` for a challenge that must be refused.
         """
-        return None
+        return self.challenge.answer(request, self) if self.challenge else None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Choice = tuple[str, str]
 """(value, label)"""
 
 
-class WrongOptions(ValueError):  # noqa: N818 - named for what happened
+class WrongOptions(ValueError):
     """An option or a secret that cannot be used; `field` is its name ("secrets" for a secret).
 
     `message` is a plain sentence for the form; it never repeats a secret.
@@ -65,3 +68,35 @@ class OptionField:
         if not 0 <= number < 10**9:
             raise WrongOptions(self.name, f"{self.label} must lie between 0 and 999,999,999.")
         return number
+
+
+class Options:
+    """The options of one source, read and complete."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str | float | None]) -> None:
+        self._values = values
+
+    def text(self, name: str) -> str:
+        value = self._values[name]
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is not text")
+        return value
+
+    def number(self, name: str) -> float | None:
+        value = self._values[name]
+        if isinstance(value, str):
+            raise TypeError(f"{name} is not a number")
+        return value
+
+    def header(self, name: str) -> bytes:
+        """A header's name in the form in which requests carry it; b"" for none."""
+        return header_name(name, self.text(name))
+
+
+def header_name(option: str, name: str) -> bytes:
+    """Raises `WrongOptions` where `name` cannot be a header's name."""
+    if name and not _HEADER_NAME.fullmatch(name):
+        raise WrongOptions(option, f"“{name}” is not the name of a header.")
+    return name.lower().encode("ascii")

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apps.sources.schemes.base import CertificateSource, Verifier
-from apps.sources.schemes.options import OptionField, WrongOptions
+from apps.sources.schemes.challenges import CHALLENGES
+from apps.sources.schemes.family import Outgoing, Setup
+from apps.sources.schemes.labels import Labels
+from apps.sources.schemes.options import OptionField, Options, WrongOptions
+from apps.sources.schemes.providers import PROVIDERS, Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,25 @@ class SchemeInfo:
     answer: Answer | None = None
 
 
-SCHEMES: Mapping[str, SchemeInfo] = {}
+def _info(slug: str, provider: Provider) -> SchemeInfo:
+    return SchemeInfo(
+        slug=slug,
+        label=provider.label,
+        docs_url=provider.docs,
+        default_options={field.name: field.default for field in provider.adjustable},
+        fields=provider.adjustable,
+        secret_help=provider.secret,
+        paste_help=provider.paste,
+        needs_secret=provider.needs_secret,
+        can_sign=provider.can_sign,
+        has_handshake=bool(provider.challenge),
+        answer=Answer(*provider.answer) if provider.answer else None,
+    )
+
+
+SCHEMES: Mapping[str, SchemeInfo] = {
+    slug: _info(slug, provider) for slug, provider in PROVIDERS.items()
+}
 
 
 def build_verifier(
@@ -56,7 +78,14 @@ def build_verifier(
     Raises `WrongOptions` for an unknown scheme ("scheme"), an option or a secret ("secrets") that
     cannot be used. No secret is no error here: the verifier then refuses every request.
     """
-    raise WrongOptions("scheme", "There is no such signature scheme.")
+    provider = _provider(scheme)
+    complete = _complete(provider, options)
+    certificate_at = fetch_certificate or _no_certificate
+    setup = Setup(complete, tuple(secrets), Labels(complete), certificate_at)
+    verifier = provider.family.build(setup)
+    if provider.challenge:
+        verifier.challenge = CHALLENGES[provider.challenge](complete, setup.secrets)
+    return verifier
 
 
 def sign(
@@ -75,4 +104,33 @@ def sign(
     For test events, the demo's curl line and tests. `url` matters to the few providers that sign
     it. Raises `WrongOptions` where the scheme cannot sign (its secret is a public key).
     """
-    raise WrongOptions("scheme", "There is no such signature scheme.")
+    provider = _provider(scheme)
+    complete = _complete(provider, options)
+    if provider.family.sign is None:
+        raise WrongOptions("scheme", f"{provider.label} cannot be imitated: only it can sign.")
+    headers = {}
+    if name := complete.text("event_type_header"):
+        headers[name] = event_type
+    if name := complete.text("event_id_header"):
+        headers[name] = event_id
+    event = Outgoing(secret, body, now, event_id, url)
+    return headers | provider.family.sign(complete, event)
+
+
+def _provider(scheme: str) -> Provider:
+    if scheme not in PROVIDERS:
+        raise WrongOptions("scheme", "There is no such signature scheme.")
+    return PROVIDERS[scheme]
+
+
+def _complete(provider: Provider, options: Mapping[str, object]) -> Options:
+    """The provider's own options with the source's on top."""
+    adjustable = {field.name for field in provider.adjustable}
+    for name in options:
+        if name not in adjustable:
+            raise WrongOptions(name, f"{provider.label} has no option of this name.")
+    return Options({field.name: field.read(options) for field in provider.fields})
+
+
+def _no_certificate(url: str) -> bytes | None:
+    return None

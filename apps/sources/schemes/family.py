@@ -1,0 +1,46 @@
+"""What each family of verification gives to the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from apps.sources.schemes.base import CertificateSource, NoSecret, Verifier
+from apps.sources.schemes.labels import Labels
+from apps.sources.schemes.options import OptionField, Options
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a verifier is built from; `options` hold every field of the family."""
+
+    options: Options
+    secrets: Sequence[str]
+    labels: Labels
+    certificate_at: CertificateSource
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event that we send as the provider would: to try a source out."""
+
+    secret: str
+    body: bytes
+    now: float
+    event_id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """`fields` are the family's options (a provider's row fixes most of them)."""
+
+    fields: tuple[OptionField, ...]
+    build: Callable[[Setup], Verifier]
+    sign: Callable[[Options, Outgoing], dict[str, str]] | None = None
+
+
+def refuse_without_secret(has_secret: object) -> None:
+    """Fails closed: without a secret nothing can prove anything."""
+    if not has_secret:
+        raise NoSecret("The source has no active secret, so it accepts nothing.")

@@ -1,0 +1,79 @@
+"""The signed string: a template like "v0:{timestamp}:{body}" made into a function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from apps.sources.schemes.base import MissingSignature, Request
+from apps.sources.schemes.options import WrongOptions, header_name
+
+Message = Callable[[Request, bytes], bytes]
+"""(request, timestamp as sent) → the bytes that were signed. Raises MissingSignature."""
+
+_Piece = Callable[[Request, bytes], bytes]
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def _body(request: Request, timestamp: bytes) -> bytes:
+    return request.body
+
+
+def _timestamp(request: Request, timestamp: bytes) -> bytes:
+    return timestamp
+
+
+def _method(request: Request, timestamp: bytes) -> bytes:
+    return request.method.encode("ascii", "replace")
+
+
+def _url(request: Request, timestamp: bytes) -> bytes:
+    return request.url.encode("utf-8")
+
+
+_PIECES: dict[str, _Piece] = {
+    "body": _body,
+    "timestamp": _timestamp,
+    "method": _method,
+    "url": _url,
+}
+
+
+def _header_piece(name: bytes) -> _Piece:
+    def piece(request: Request, timestamp: bytes) -> bytes:
+        value = request.headers.get(name)
+        if not value:
+            raise MissingSignature(f"The header {name.decode()} is missing, which is signed too.")
+        return value
+
+    return piece
+
+
+def compile_message(template: str, id_header: bytes) -> Message:
+    """Raises `WrongOptions` ("signed") for a template that cannot be used."""
+    if "{body}" not in template or "\0" in template:
+        raise WrongOptions("signed", "What is signed must contain {body}.")
+    if template == "{body}":
+        return _body
+    names = _PLACEHOLDER.findall(template)
+    pieces = tuple(_piece(name, id_header) for name in names)
+    literals = _PLACEHOLDER.sub("\0", template).encode("utf-8")
+    form = literals.replace(b"%", b"%%").replace(b"\0", b"%b")
+
+    def message(request: Request, timestamp: bytes) -> bytes:
+        return form % tuple([piece(request, timestamp) for piece in pieces])
+
+    return message
+
+
+def _piece(name: str, id_header: bytes) -> _Piece:
+    if name == "id":
+        if not id_header:
+            raise WrongOptions("signed", "{id} is signed: say which header carries it.")
+        return _header_piece(id_header)
+    if name.startswith("header:"):
+        return _header_piece(header_name("signed", name.removeprefix("header:")))
+    if name not in _PIECES:
+        known = "} {".join(("id", *_PIECES, "header:NAME"))
+        raise WrongOptions("signed", f"“{{{name}}}” is unknown; there are {{{known}}}.")
+    return _PIECES[name]
