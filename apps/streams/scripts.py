@@ -1,0 +1,51 @@
+"""What must happen in one atomic step on the server, in its Lua."""
+
+from __future__ import annotations
+
+import hashlib
+
+# KEYS: the stream, then one dedup key for each event. ARGV: the dedup's TTL in seconds, then
+# seven values for each event. The answer has one item for each event: '' where it was appended,
+# else the id of the event that had this key before.
+# XADD comes before SET: where it fails, no key may claim that the event is there.
+APPEND = """
+local answers = {}
+for i = 2, #KEYS do
+  local earlier = redis.call('GET', KEYS[i])
+  if earlier then
+    answers[i - 1] = earlier
+  else
+    local a = (i - 2) * 7 + 1
+    redis.call('XADD', KEYS[1], '*', 'e', ARGV[a + 1], 's', ARGV[a + 2], 'k', ARGV[a + 3],
+      't', ARGV[a + 4], 'c', ARGV[a + 5], 'r', ARGV[a + 6], 'b', ARGV[a + 7])
+    redis.call('SET', KEYS[i], ARGV[a + 1], 'EX', ARGV[1])
+    answers[i - 1] = ''
+  end
+end
+return answers
+"""
+APPEND_SHA = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
+
+# Drops what every group has settled. KEYS: the stream. One step, because an entry that is
+# delivered between a look at the pending ones and the trim would be lost.
+TRIM = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local function before(a, b)
+  local am, as = a:match('(%d+)-(%d+)')
+  local bm, bs = b:match('(%d+)-(%d+)')
+  if am ~= bm then return tonumber(am) < tonumber(bm) end
+  return tonumber(as) < tonumber(bs)
+end
+local lowest = nil
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local info = {}
+  for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
+  local ms, seq = info['last-delivered-id']:match('(%d+)-(%d+)')
+  local unsettled = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
+  local pending = redis.call('XPENDING', KEYS[1], info['name'])
+  if pending[1] > 0 then unsettled = pending[2] end
+  if lowest == nil or before(unsettled, lowest) then lowest = unsettled end
+end
+if lowest == nil then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', lowest)
+"""
