@@ -11,7 +11,9 @@ from django.utils import timezone
 from apps.dashboard.models import StatusSample
 from apps.events.models import Attempt, Event, Status
 from apps.llm.models import LLMCall
-# from apps.streams import ShardDepth, get_depths
+from apps.streams.depth import get_depths
+from apps.streams.durability import get_durability
+from apps.streams.entries import ShardDepth
 
 WINDOW = timedelta(minutes=5)
 LATENCIES_READ = 1000  # newest calls that the quantiles are taken from
@@ -57,22 +59,25 @@ def measure_success_rate(since: datetime) -> float | None:
     return well / (well + dead) if well + dead else None
 
 
-def get_queue_length(depths: list["ShardDepth"]) -> int | None:
-    """Entries not settled yet, over all shards; None where a shard can't be asked."""
-    lengths = [depth.length for depth in depths]
-    return (
-        sum(length for length in lengths if length is not None)
-        if all(length is not None for length in lengths)
-        else None
-    )
+def add_up(numbers: list[int | None]) -> int | None:
+    """Their sum; None where one of them is not known."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
-def get_consumer_lag(depths: list["ShardDepth"]) -> int | None:
-    """Entries not yet read, over all shards; None where the server can't tell."""
-    lags = [depth.lag for depth in depths]
-    if any(lag is None for lag in lags):
-        return None
-    return sum(lag for lag in lags if lag is not None)
+def get_shards(depths: list[ShardDepth]) -> list[dict[str, object]]:
+    """Each shard's figures as they are stored: unknown ones are None."""
+    durable = {shard.shard: shard.ok for shard in get_durability()}
+    return [
+        {
+            "shard": shard.shard,
+            "length": shard.depth.length if shard.depth else None,
+            "lag": shard.depth.lag if shard.depth else None,
+            "buried": shard.depth.buried if shard.depth else None,
+            "durable": durable.get(shard.shard, False),
+        }
+        for shard in depths
+    ]
 
 
 def measure(parts: dict[str, dict[str, object]]) -> StatusSample:
@@ -83,8 +88,8 @@ def measure(parts: dict[str, dict[str, object]]) -> StatusSample:
     delivered = Event.objects.filter(status=Status.DELIVERED, changed_at__gte=minute_ago)
     latency = measure_latency(since)
     return StatusSample(
-        queue_length=get_queue_length(depths),
-        consumer_lag=get_consumer_lag(depths),
+        queue_length=add_up([row.depth.length if row.depth else None for row in depths]),
+        consumer_lag=add_up([row.depth.lag if row.depth else None for row in depths]),
         llm_latency_s=latency.p50_s,
         llm_latency_p95_s=latency.p95_s,
         error_rate=measure_error_rate(since),
@@ -93,7 +98,5 @@ def measure(parts: dict[str, dict[str, object]]) -> StatusSample:
         delivered_per_minute=float(delivered.count()),
         held=Event.objects.filter(status=Status.HELD).count(),
         parts=parts,
-        shards=[
-            {"shard": depth.shard, "length": depth.length, "lag": depth.lag} for depth in depths
-        ],
+        shards=get_shards(depths),
     )

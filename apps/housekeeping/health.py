@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from apps.dashboard.heartbeats import ALIVE_FOR_S, get_ages_s
+from apps.streams.durability import get_durability
 
 CONNECT_TIMEOUT_S = 1.0
 
@@ -41,6 +42,12 @@ def check_address(host: str, port: int, name: str) -> PartHealth:
     except OSError as error:
         return PartHealth(False, f"{name} at {host}:{port} refuses connections ({error.strerror}).")
     return PartHealth(True)
+
+
+def check_queue() -> PartHealth:
+    """Every shard must answer and must keep what it acknowledges."""
+    reasons = [shard.why for shard in get_durability() if not shard.ok]
+    return PartHealth(not reasons, " ".join(reasons))
 
 
 def check_temporal() -> PartHealth:

@@ -1,0 +1,86 @@
+"""The first start: an administrator, and a demo that goes the whole way."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import time
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from apps.accounts.models import User
+from apps.destinations.models import Destination
+from apps.pipelines.models import Pipeline
+from apps.sources.models import Secret, Source
+from apps.sources.schemes import sign
+
+ADMIN_NAME = "admin"
+SOURCE_SLUG = "demo"
+SCHEME = "github"  # signs the body alone, so that a printed command stays valid
+TICKET = {
+    "ticket": "T-1001",
+    "from": "ada@example.com",
+    "subject": "Charged twice",
+    "text": "I was charged twice for my order yesterday. Please refund one payment today.",
+}
+PROMPT = """\
+Sort this support ticket. Choose one category: billing, shipping, account, technical or other.
+Choose its urgency: low, normal or high. Then write a summary of at most twelve words.
+
+Subject: {{ subject }}
+Ticket: {{ text }}
+"""
+OUTPUT_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "category": {"enum": ["billing", "shipping", "account", "technical", "other"]},
+        "urgency": {"enum": ["low", "normal", "high"]},
+        "summary": {"type": "string", "minLength": 1, "maxLength": 160},
+    },
+    "required": ["category", "urgency", "summary"],
+    "additionalProperties": False,
+}
+
+
+def create_admin() -> str | None:
+    """The one-time password of a new administrator; None where the system has users already."""
+    if User.objects.exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    admin = User.objects.create_user(ADMIN_NAME, password=password, is_staff=True)
+    admin.groups.add(Group.objects.get(name="admin"))
+    return password
+
+
+def create_demo() -> None:
+    """Source, pipeline and destination that sort support tickets."""
+    with transaction.atomic():
+        inbox = Destination.objects.create(slug="inbox", name="Inbox", kind="inbox")
+        pipeline = Pipeline.objects.create(slug="ticket-triage", name="Ticket triage (demo)")
+        pipeline.publish(
+            prompt=PROMPT, output_schema=OUTPUT_SCHEMA, max_output_tokens=120, destination=inbox
+        )
+        source = Source.objects.create(
+            slug=SOURCE_SLUG, name="Support tickets (demo)", scheme=SCHEME, pipeline=pipeline
+        )
+        Secret.objects.create(source=source, value=secrets.token_hex(32))
+
+
+def get_curl() -> str | None:
+    """A signed command for a shell that posts one ticket; None where the demo source is gone."""
+    source = Source.objects.filter(slug=SOURCE_SLUG, scheme=SCHEME).first()
+    active = source.get_active_secrets() if source else []
+    if source is None or not active:
+        return None
+    body = json.dumps(TICKET)
+    event_id = secrets.token_hex(8)
+    headers = sign(
+        SCHEME, source.options, active[0].value, body.encode(), time.time(), event_id, "ticket"
+    )
+    words = ["curl", "-sS", f"{settings.PUBLIC_URL}/hooks/{source.slug}"]
+    for name, value in ({"Content-Type": "application/json"} | headers).items():
+        words += ["-H", f"{name}: {value}"]
+    return shlex.join([*words, "--data-binary", body])
