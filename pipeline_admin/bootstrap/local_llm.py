@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import signal
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def serve(port: int) -> None:
     """Serve until a signal ends the process."""
     import xllamacpp
 
-    params = xllamacpp.CommonParams()
+    params = xllamacpp.CommonParams()  # type: ignore[attr-defined]
     params.model.path = str(model_path())
     params.model_alias = {MODEL_NAME}
     params.hostnames = ["127.0.0.1"]
@@ -46,7 +47,7 @@ def serve(port: int) -> None:
     params.cache_ram_mib = 64
     # Prompts would stand in the log.
     params.verbosity = 1
-    server = xllamacpp.Server(params)
+    server = xllamacpp.Server(params)  # type: ignore[attr-defined]
     print(f"Serving {MODEL_NAME} on {server.listening_address}", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
@@ -56,6 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the local model on 127.0.0.1.")
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
+    # Where cores are few, accepting webhooks goes before thinking about them.
+    os.nice(5)
     # Blocked before the server's threads start, so that they inherit it and only sigwait sees them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     serve(port)

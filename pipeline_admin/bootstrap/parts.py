@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_admin.bootstrap import locations
 from pipeline_admin.bootstrap.readiness import http_answers, valkey_answers
 
+# Stopping all takes their sum at most: first those that work, then what they need, then the queue.
+STOP_WORKERS_S, STOP_SERVERS_S, STOP_QUEUE_S = 8.0, 3.0, 3.0
+# Django and its packages take about two seconds to load; a part that can't start ends before that.
+LOADED_AFTER_S = 3.0
+
 
 def always_ready() -> bool:
-    """For a part without a door of its own: it is up as soon as it runs."""
+    """For a part without a door of its own: it is up while it runs."""
     return True
 
 
@@ -23,11 +28,12 @@ class Part:
     name: str
     command: tuple[str, ...]
     is_ready: Callable[[], bool] = always_ready
-    env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = locations.BASE_DIR
+    # A part without a door counts as up once it has lived this long.
+    up_after_s: float = 0.0
     ready_timeout_s: float = 30.0
     stop_signal: signal.Signals = signal.SIGTERM
-    stop_timeout_s: float = 5.0
+    stop_timeout_s: float = STOP_WORKERS_S
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def valkey(data_dir: Path) -> Part:
         cwd=folder,
         # A large append-only file is read before the first answer.
         ready_timeout_s=120.0,
+        stop_timeout_s=STOP_QUEUE_S,
     )
 
 
@@ -101,4 +108,54 @@ def temporal(data_dir: Path, ports: TemporalPorts) -> Part:
         is_ready=lambda: http_answers(ports.http, "/api/v1/namespaces/default"),
         cwd=folder,
         ready_timeout_s=60.0,
+        stop_timeout_s=STOP_SERVERS_S,
     )
+
+
+def local_llm(port: int) -> Part:
+    """The small model, OpenAI-compatible."""
+    return Part(
+        name="llm",
+        command=_python("-m", "pipeline_admin.bootstrap.local_llm", "--port", str(port)),
+        is_ready=lambda: http_answers(port, "/health"),
+        ready_timeout_s=120.0,
+        stop_timeout_s=STOP_SERVERS_S,
+    )
+
+
+def web(host: str, port: int) -> Part:
+    """Ingest, pages and API."""
+    # A server on all addresses is asked on the one that is surely there.
+    asked = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    return Part(
+        name="web",
+        command=_manage("web", "--host", host, "--port", str(port)),
+        is_ready=lambda: http_answers(port, "/healthz", asked),
+        ready_timeout_s=60.0,
+    )
+
+
+def workers(data_dir: Path) -> list[Part]:
+    """The processes without a door: dispatcher, worker, Celery's two."""
+    celery = ("-m", "celery", "-A", "pipeline_admin", "--quiet")
+    # Threads: one process, so nothing is left when it is killed, and one copy of Django in memory.
+    pool = ("--pool", "threads", "--concurrency", "2", "--without-mingle", "--without-gossip")
+    schedule = ("--schedule", str(data_dir / "celerybeat-schedule"), "--pidfile", "")
+    commands = {
+        "dispatcher": _manage("dispatcher"),
+        "worker": _manage("worker"),
+        "celery": _python(*celery, "worker", "--loglevel", "INFO", *pool),
+        "beat": _python(*celery, "beat", "--loglevel", "INFO", *schedule),
+    }
+    return [
+        Part(name=name, command=command, up_after_s=LOADED_AFTER_S)
+        for name, command in commands.items()
+    ]
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return (str(locations.VENV_PYTHON), *arguments)
+
+
+def _manage(*arguments: str) -> tuple[str, ...]:
+    return _python(str(locations.BASE_DIR / "manage.py"), *arguments)

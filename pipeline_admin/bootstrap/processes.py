@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline_admin.bootstrap.parts import Part
@@ -19,13 +20,18 @@ POLL_S = 0.05
 PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent(parent_pid: int) -> None:
-    """In the child: ask Linux for SIGKILL when the parent ends, even if that was killed itself."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it ended before the call above
-        os._exit(1)
+def tie_to_this_process() -> Callable[[], None]:
+    """For `preexec_fn`: the child gets SIGKILL when this process ends, even if that was killed."""
+    parent_pid = os.getpid()
+
+    def tie() -> None:
+        if not sys.platform.startswith("linux"):
+            return
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent_pid:  # it ended before the call above
+            os._exit(1)
+
+    return tie
 
 
 class RunningPart:
@@ -39,19 +45,17 @@ class RunningPart:
 
     def _start(self) -> subprocess.Popen[bytes]:
         rotate(self.log_path)
-        parent_pid = os.getpid()
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
                 self.part.command,
                 cwd=self.part.cwd,
-                env={**os.environ, **self.part.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Own session: Ctrl-C in the terminal reaches only the supervisor, which then
                 # stops the parts in order.
                 start_new_session=True,
-                preexec_fn=lambda: _die_with_parent(parent_pid),
+                preexec_fn=tie_to_this_process(),
             )
 
     @property
@@ -64,25 +68,46 @@ class RunningPart:
         """Whether the process still runs."""
         return self.popen.poll() is None
 
-    def wait_until_ready(self) -> bool:
-        """Whether the part came up within its time; False also when it died on the way."""
-        deadline = time.monotonic() + self.part.ready_timeout_s
-        while time.monotonic() < deadline and self.is_alive:
-            if self.part.is_ready():
-                return self.is_alive
+    @property
+    def age_s(self) -> float:
+        """Seconds since its start."""
+        return time.time() - self.started_at
+
+    def how_it_starts(self) -> str:
+        """`up`, `starting`, or what went wrong."""
+        if not self.is_alive:
+            return self.how_it_ended()
+        if self.age_s >= self.part.up_after_s and self.part.is_ready():
+            return "up"
+        if self.age_s > self.part.ready_timeout_s:
+            return f"no answer within {self.part.ready_timeout_s:.0f} s"
+        return "starting"
+
+    def how_it_ended(self) -> str:
+        """`exit code 1`, or `signal SIGKILL`."""
+        code = self.popen.returncode
+        return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    def wait_until_up(self) -> bool:
+        """Whether the part came up within its time."""
+        while (outcome := self.how_it_starts()) == "starting":
             time.sleep(POLL_S)
-        return False
+        return outcome == "up"
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for its end, but no longer than this."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(timeout_s)
 
     def ask_to_stop(self) -> None:
         """Send the part's stop signal, and return at once."""
         if self.is_alive:
             self.popen.send_signal(self.part.stop_signal)
 
-    def stop(self, timeout_s: float | None = None) -> None:
+    def stop(self) -> None:
         """Stop the part: politely for as long as it may take, then its whole group by force."""
         self.ask_to_stop()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.popen.wait(self.part.stop_timeout_s if timeout_s is None else timeout_s)
+        self.wait(self.part.stop_timeout_s)
         self.kill()
 
     def kill(self) -> None:
