@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import django
+
 DATA_DIR = Path(tempfile.mkdtemp(prefix="pipeline-admin-tests-"))
 os.environ["DATA_DIR"] = str(DATA_DIR)
 os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 40
@@ -16,5 +18,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "pipeline_admin.settings"
 os.environ["ALLOWED_HOSTS"] = "localhost,127.0.0.1,testserver"
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EGRESS_ALLOW", "QUEUE_URL"):
     os.environ.pop(name, None)
+
+# The fixtures below import models, and pytest-django looked for settings before they were set.
+django.setup()
 
 pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.cast", "tests.fixtures.shared_data"]

@@ -107,9 +107,9 @@ def _install(names: list[str]) -> None:
         _make_venv()
     pip = _pip_command()
     for name in names:
-        # Before pip changes anything, so that an interrupted install is repeated. What was
-        # installed from the larger file has to be checked again too.
-        _write_stamp(without={name, DEVELOPMENT})
+        # Before pip changes anything, so that an interrupted install is repeated. What the larger
+        # file shares with the smaller one has to be checked again too.
+        _write_stamp(without={name, DEVELOPMENT} if name == RUNTIME else {name})
         run_pip(pip, BASE_DIR / name, no_deps=name == LOCAL_LLM, site_packages=_site_packages())
         _write_stamp(installed=[RUNTIME, DEVELOPMENT] if name == DEVELOPMENT else [name])
 
