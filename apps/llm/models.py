@@ -22,9 +22,12 @@ class LLMCall(models.Model):
     request_hash = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=State.choices, default=State.INTENT)
     fence = models.PositiveIntegerField(default=1)  # grows with each request that may leave
+    run = models.PositiveIntegerField(default=1)  # of the event, when the request left
+    owner = models.CharField(max_length=120, blank=True)  # process that sends: host/pid/start
     model = models.CharField(max_length=120)
     request = models.JSONField()
     answer = models.TextField(blank=True)
+    problem = models.CharField(max_length=60, blank=True)  # why the answer can't be used
     provider_request_id = models.CharField(max_length=120, blank=True)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)

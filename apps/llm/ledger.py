@@ -1,0 +1,120 @@
+"""The ledger's verbs. Each is one conditional write, committed before the caller goes on.
+
+A row says who sends (owner), for which run of the event, and under which fence. A process that
+was paused and wakes up finds another fence, and its write changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from apps.events.models import Event
+from apps.llm.models import LLMCall
+from apps.llm.owner import get_owner, is_gone
+from apps.llm.provider import Completion
+from apps.pipelines.prepare import PreparedRequest
+
+STEP = "llm"
+LEASE_MARGIN_S = 10.0
+State = LLMCall.State
+
+
+def find_calls(event: Event) -> list[LLMCall]:
+    """Every call of the event, newest first."""
+    return list(event.llm_calls.order_by("-pk"))
+
+
+def open_call(event: Event, request: PreparedRequest) -> LLMCall | None:
+    """A new intent, on disk when this returns; None where somebody else wrote it first.
+
+    Asking the same request again after an answer that can't be used is a row of its own, so
+    that every paid answer stays on record.
+    """
+    asked = event.llm_calls.filter(request_hash=request.hash).count()
+    try:
+        with transaction.atomic(durable=True):
+            return LLMCall.objects.create(
+                event=event,
+                step=f"{STEP}#{asked + 1}" if asked else STEP,
+                request_hash=request.hash,
+                run=event.run,
+                owner=get_owner(),
+                model=request.model[:120],
+                request=request.body,
+                intended_at=timezone.now(),
+            )
+    except IntegrityError:
+        return None
+
+
+def reopen(call: LLMCall, event: Event) -> LLMCall | None:
+    """Refused or unknown → intent under the next fence; None if somebody else was first."""
+    moved = _update(
+        call,
+        (State.REFUSED, State.UNKNOWN),
+        state=State.INTENT,
+        fence=call.fence + 1,
+        run=event.run,
+        owner=get_owner(),
+        intended_at=timezone.now(),
+    )
+    if not moved:
+        return None
+    call.refresh_from_db()
+    return call
+
+
+def answer(call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal) -> bool:
+    """Intent or unknown → answered. False if the call was opened again meanwhile."""
+    return _update(
+        call,
+        (State.INTENT, State.UNKNOWN),
+        state=State.ANSWERED,
+        answered_at=timezone.now(),
+        answer=_storable(completion.text),
+        problem=problem,
+        input_tokens=completion.input_tokens,
+        output_tokens=completion.output_tokens,
+        cost_usd=cost_usd,
+        provider_request_id=completion.request_id,
+    )
+
+
+def refuse(call: LLMCall) -> bool:
+    """Intent → refused: it was certainly not paid and may be sent again."""
+    return _update(call, (State.INTENT, State.UNKNOWN), state=State.REFUSED)
+
+
+def lose(call: LLMCall) -> bool:
+    """Intent → unknown: sent, and no answer will be read any more."""
+    return _update(call, (State.INTENT,), state=State.UNKNOWN)
+
+
+def reuse(call: LLMCall) -> None:
+    """Count an answer that was not paid for again."""
+    LLMCall.objects.filter(pk=call.pk).update(reused_count=F("reused_count") + 1)
+
+
+def is_under_way(call: LLMCall) -> bool:
+    """Whether the process that sent it may still read the answer."""
+    if is_gone(call.owner):
+        return False
+    lease = timedelta(seconds=settings.LLM_TIMEOUT_S + LEASE_MARGIN_S)
+    return timezone.now() < call.intended_at + lease
+
+
+def _update(call: LLMCall, allowed: tuple[State, ...], **fields: object) -> bool:
+    unchanged = Q(pk=call.pk, fence=call.fence, state__in=allowed)
+    with transaction.atomic(durable=True):
+        return bool(LLMCall.objects.filter(unchanged).update(**fields))
+
+
+def _storable(text: str) -> str:
+    # Escaped, not mended: what could not be used must not become usable by being stored.
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\u0000")

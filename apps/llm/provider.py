@@ -1,0 +1,214 @@
+"""The provider: the only module that imports openai. One request in, one answer or error out.
+
+What matters here is what an error says about money. A refusal with a status was not paid. A
+connection that never came up was not paid. Everything else after the request left is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import httpx2
+import openai
+from django.conf import settings
+
+from apps.destinations.retry_after import read_retry_after_s
+from workers.contracts import Verdict
+
+MAX_RESPONSE_BYTES = 4_000_000
+KEEPALIVE_S = 3.0  # below the 5 s after which common servers close an idle connection under us
+RATE_LIMIT_WAIT_S = 5.0
+RETRYABLE_STATUSES = {408, 409, 425}
+NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+
+
+class LLMError(Exception):
+    """A call that gave no usable answer. `str()` is a sentence; it never quotes the provider.
+
+    `verdict` is what the workflow does with it, `retry_after_s` when (None: its own backoff),
+    `http_status` the provider's answer where there was one.
+    """
+
+    code = "llm_failed"
+    permanent = False
+    verdict = Verdict.FAILED
+    message = "The model could not be asked."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        retry_after_s: float | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        super().__init__(message or self.message)
+        self.code = code or self.code
+        self.retry_after_s = retry_after_s
+        self.http_status = http_status
+
+
+class RateLimited(LLMError):
+    """429: not paid; waiting uses no attempt. `retry_after_s` is always set."""
+
+    code = "llm_rate_limited"
+    verdict = Verdict.WAIT
+    message = "The provider asks to wait (HTTP 429)."
+
+
+class ProviderRefused(LLMError):
+    """Another 4xx or a redirect: not paid, and would be refused again."""
+
+    code = "llm_refused"
+    permanent = True
+    verdict = Verdict.NEVER
+
+
+class ProviderFailed(LLMError):
+    """5xx, 408, 409 or 425: a definite refusal, worth another try."""
+
+    code = "llm_provider_failed"
+
+
+class ProviderUnreachable(LLMError):
+    """No connection came up: nothing was sent, nothing paid."""
+
+    code = "llm_unreachable"
+    message = "The provider can't be reached. Is its address (OPENAI_BASE_URL) right?"
+
+
+class OutcomeUnknown(LLMError):
+    """The request left and no whole answer came back: nobody knows whether it was paid."""
+
+    code = "llm_outcome_unknown"
+    permanent = True
+    verdict = Verdict.HELD
+    message = (
+        "The request was sent and no whole answer came back: it may have been paid. "
+        "A retry asks the model again."
+    )
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the provider answered, paid for.
+
+    `problem` is a machine word where there is no answer to read (empty, refused, truncated, too
+    large); `text` is then what there is of it.
+    """
+
+    text: str
+    problem: str
+    input_tokens: int
+    output_tokens: int
+    request_id: str
+
+
+def complete(body: dict[str, Any]) -> Completion:
+    """Send exactly one request. Raises `LLMError`; blocks for about LLM_TIMEOUT_S at most."""
+    client = _get_client(settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, settings.LLM_TIMEOUT_S)
+    deadline = time.monotonic() + settings.LLM_TIMEOUT_S
+    try:
+        with client.chat.completions.with_streaming_response.create(**body) as response:
+            request_id = response.headers.get("x-request-id", "")
+            raw = _read(response, deadline)
+    except openai.APIConnectionError as error:
+        raise _translate(error.__cause__) from None
+    except httpx2.HTTPError as error:
+        raise _translate(error) from None
+    if raw is None:
+        return Completion("", "answer_too_large", 0, 0, request_id[:120])
+    return _parse(raw, request_id[:120])
+
+
+@lru_cache(maxsize=4)
+def _get_client(base_url: str, api_key: str, timeout_s: float) -> openai.OpenAI:
+    limits = httpx2.Limits(
+        max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
+    )
+    return openai.OpenAI(
+        api_key=api_key or "none",  # local servers want no key, the client wants one
+        base_url=base_url or None,
+        max_retries=0,  # the client would send, and pay, three times by itself
+        timeout=timeout_s,
+        http_client=openai.DefaultHttpxClient(
+            limits=limits,
+            follow_redirects=False,  # a redirect would send the request a second time
+            timeout=timeout_s,
+            event_hooks={"response": [_check_status]},
+        ),
+    )
+
+
+def _check_status(response: httpx2.Response) -> None:
+    # A hook, so that the body of a refusal is never read: it may quote the prompt, or never end.
+    status = response.status_code
+    if status < 300:
+        return
+    retry_after_s = read_retry_after_s(response.headers)
+    if status == 429:
+        wait_s = RATE_LIMIT_WAIT_S if retry_after_s is None else retry_after_s
+        raise RateLimited(retry_after_s=wait_s, http_status=status)
+    message = f"The provider refused the request (HTTP {status})."
+    if status >= 500 or status in RETRYABLE_STATUSES:
+        raise ProviderFailed(message, retry_after_s=retry_after_s, http_status=status)
+    raise ProviderRefused(message, http_status=status)
+
+
+def _translate(cause: BaseException | None) -> LLMError:
+    return ProviderUnreachable() if isinstance(cause, NOT_SENT) else OutcomeUnknown()
+
+
+def _read(response: Any, deadline: float) -> bytes | None:
+    """The body; None if it is too large. A body that drips past the deadline is unknown."""
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in response.iter_bytes():
+        size += len(chunk)
+        if size > MAX_RESPONSE_BYTES:
+            return None
+        if time.monotonic() > deadline:
+            raise OutcomeUnknown
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _parse(raw: bytes, request_id: str) -> Completion:
+    try:
+        document = json.loads(raw)
+        choices = document["choices"]
+        usage = document.get("usage") or {}
+        tokens = (_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise OutcomeUnknown(code="llm_answer_unreadable") from None
+    text, problem = _read_choice(choices[0] if isinstance(choices, list) and choices else None)
+    return Completion(text, problem, *tokens, request_id)
+
+
+def _count(usage: Any, name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
+
+
+def _read_choice(choice: Any) -> tuple[str, str]:
+    """Text and problem of the first choice. Tool calls are never looked at."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    text = content if isinstance(content, str) else ""
+    if not isinstance(message, dict):
+        return "", "answer_empty"
+    if message.get("refusal") or choice.get("finish_reason") == "content_filter":
+        return text, "answer_refused"
+    if choice.get("finish_reason") == "length":
+        return text, "answer_truncated"
+    return text, "" if text else "answer_empty"

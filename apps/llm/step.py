@@ -1,0 +1,138 @@
+"""The LLM step: ask once, remember the answer, never pay twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from apps.events.models import Event
+from apps.llm import ledger
+from apps.llm.models import LLMCall
+from apps.llm.output import UnfitAnswer, read_answer
+from apps.llm.pricing import get_cost_usd
+from apps.llm.provider import Completion, LLMError, OutcomeUnknown, complete
+from apps.pipelines.models import PipelineVersion
+from apps.pipelines.prepare import PreparedRequest
+from workers.contracts import Verdict
+
+IN_FLIGHT_WAIT_S = 2.0
+State = LLMCall.State
+OnUnknown = PipelineVersion.OnUnknown
+PROBLEMS = {
+    "answer_empty": "The model gave no answer.",
+    "answer_refused": "The model refused to answer.",
+    "answer_truncated": "The answer was cut off: the pipeline's token limit is too low for it.",
+    "answer_too_large": "The answer was too large to be read.",
+    "answer_not_json": "The answer is not JSON.",
+    "answer_not_text": "The answer holds characters that are no text.",
+    "answer_off_schema": "The answer does not fit the schema.",
+}
+
+
+class CallInFlight(LLMError):
+    """Another worker is asking this very question now: wait for its answer; uses no attempt."""
+
+    code = "llm_call_in_flight"
+    verdict = Verdict.WAIT
+    message = "Another worker is waiting for this answer."
+
+
+class AnswerInvalid(LLMError):
+    """A paid answer that can't be used. Permanent: only a person's retry asks (and pays) again.
+
+    `code` says how, `cost_usd` what was paid by this call (0 where it was paid before).
+    """
+
+    code = "answer_invalid"
+    permanent = True
+    verdict = Verdict.NEVER
+
+    def __init__(self, message: str, *, code: str, cost_usd: Decimal) -> None:
+        super().__init__(message, code=code)
+        self.cost_usd = cost_usd
+
+
+@dataclass(frozen=True)
+class LLMAnswer:
+    """`answer` is JSON, or text where the version has no schema. `cost_usd` is 0 if reused."""
+
+    answer: object
+    cost_usd: Decimal
+    reused: bool
+
+
+def call_once(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
+    """The answer to `request`, paid at most once for this event.
+
+    An answer on record is reused, free. A call that was sent and never answered raises
+    `OutcomeUnknown`, unless the version says to call again or a person has retried the event
+    since: `event.run` tells. Must not run inside a transaction. Raises `LLMError`.
+    """
+    calls = ledger.find_calls(event)
+    latest = next((call for call in calls if call.request_hash == request.hash), None)
+    if latest and latest.state == State.ANSWERED and not latest.problem:
+        ledger.reuse(latest)
+        return LLMAnswer(read_answer(latest.answer, request.output_schema), Decimal(0), reused=True)
+    for call in calls:
+        # Other requests count too: OPENAI_MODEL may have changed while one was under way.
+        _check_settled(call, event, version)
+    return _ask(_claim(latest, event, request), request)
+
+
+def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> None:
+    """Raises `CallInFlight` or `OutcomeUnknown` where another request might pay twice."""
+    if call.state == State.INTENT and (ledger.is_under_way(call) or not ledger.lose(call)):
+        raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
+    if call.state not in (State.INTENT, State.UNKNOWN):
+        return
+    # A later run means that a person has seen the event held, and retried it all the same.
+    if version.on_unknown == OnUnknown.HOLD and call.run == event.run:
+        raise OutcomeUnknown
+
+
+def _claim(latest: LLMCall | None, event: Event, request: PreparedRequest) -> LLMCall:
+    """The row under which the request may leave now, its intent on disk."""
+    if latest is None:
+        claimed = ledger.open_call(event, request)
+    elif latest.state == State.ANSWERED:
+        if latest.run == event.run:
+            raise _invalid(latest.problem, Decimal(0))
+        claimed = ledger.open_call(event, request)
+    else:
+        claimed = ledger.reopen(latest, event)
+    if claimed is None:
+        raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
+    return claimed
+
+
+def _ask(call: LLMCall, request: PreparedRequest) -> LLMAnswer:
+    """Send the request and put what comes back on record before anything else happens."""
+    try:
+        completion = complete(request.body)
+    except OutcomeUnknown:
+        ledger.lose(call)
+        raise
+    except LLMError:
+        ledger.refuse(call)
+        raise
+    answer, problem, sentence = _read(completion, request)
+    cost_usd = get_cost_usd(request.model, completion.input_tokens, completion.output_tokens)
+    ledger.answer(call, completion, problem, cost_usd)
+    if problem:
+        raise AnswerInvalid(sentence, code=problem, cost_usd=cost_usd)
+    return LLMAnswer(answer, cost_usd, reused=False)
+
+
+def _read(completion: Completion, request: PreparedRequest) -> tuple[object, str, str]:
+    """Answer, problem (a machine word, or nothing) and its sentence."""
+    if completion.problem:
+        return None, completion.problem, PROBLEMS[completion.problem]
+    try:
+        return read_answer(completion.text, request.output_schema), "", ""
+    except UnfitAnswer as error:
+        return None, error.code, str(error)
+
+
+def _invalid(problem: str, cost_usd: Decimal) -> AnswerInvalid:
+    sentence = PROBLEMS.get(problem, "The answer can't be used.")
+    return AnswerInvalid(sentence, code=problem, cost_usd=cost_usd)

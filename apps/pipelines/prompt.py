@@ -1,0 +1,133 @@
+"""Prompts: plain `{{ path }}` substitution, in linear time, with no language behind it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from apps.pipelines.expressions import to_json
+from apps.pipelines.payload import PrepareError
+
+MAX_TEMPLATE_CHARS = 50_000
+MAX_PROMPT_CHARS = 500_000
+MAX_PATH_CHARS = 200
+_STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)|\[(-?\d{1,6})\]|\"([^\"\n]+)\"")
+_MARKER = re.compile(r"<(/?)(event_data)", re.IGNORECASE)
+
+Step = str | int
+
+
+class WrongPrompt(ValueError):
+    """Not a prompt; `str()` is a sentence for a form."""
+
+    code = "wrong_prompt"
+    permanent = True
+    retry_after_s: float | None = None
+
+
+class PromptValueMissing(PrepareError):
+    code = "prompt_value_missing"
+
+
+class PromptTooLong(PrepareError):
+    code = "prompt_too_long"
+
+
+@dataclass(frozen=True)
+class Path:
+    """`user.emails[0]`, `"odd name".x` or `@` (the whole payload)."""
+
+    text: str
+    steps: tuple[Step, ...]
+
+    def get(self, payload: Any) -> Any:
+        """The value it leads to; raises `PromptValueMissing`. A null that is there is a value."""
+        value = payload
+        try:
+            for step in self.steps:
+                value = _follow(value, step)
+        except (KeyError, IndexError, TypeError):
+            raise PromptValueMissing(
+                f"The prompt asks for {self.text}, which the payload does not have."
+            ) from None
+        return value
+
+
+def _follow(value: Any, step: Step) -> Any:
+    if isinstance(step, str) and isinstance(value, dict):
+        return value[step]
+    if isinstance(step, int) and isinstance(value, list):
+        return value[step]
+    raise TypeError
+
+
+def parse_path(text: str) -> Path:
+    """Raises `WrongPrompt`."""
+    if text == "@":
+        return Path(text, ())
+    steps: list[Step] = []
+    position = 0
+    while position < len(text):
+        if steps and text[position] == ".":
+            position += 1
+            match = _STEP.match(text, position) if text[position : position + 1] != "[" else None
+        else:
+            match = _STEP.match(text, position)
+            if match and steps and match[2] is None:
+                match = None  # two names need a dot between them
+        if match is None:
+            raise WrongPrompt(f"“{text[:MAX_PATH_CHARS]}” is not a path such as user.emails[0].")
+        steps.append(int(match[2]) if match[2] is not None else match[1] or match[3])
+        position = match.end()
+    if not steps:
+        raise WrongPrompt("{{ }} is empty: put a path such as user.name between the braces.")
+    return Path(text, tuple(steps))
+
+
+@lru_cache(maxsize=500)
+def compile_prompt(template: str) -> tuple[str | Path, ...]:
+    """The template as texts and paths; raises `WrongPrompt`."""
+    if len(template) > MAX_TEMPLATE_CHARS:
+        raise WrongPrompt(f"It is longer than {MAX_TEMPLATE_CHARS:,} characters.")
+    if not template.strip():
+        raise WrongPrompt("It is empty.")
+    first, *rest = template.split("{{")
+    parts: list[str | Path] = [first]
+    for piece in rest:
+        path, closed, text = piece.partition("}}")
+        if not closed:
+            raise WrongPrompt("A {{ has no }} after it.")
+        parts += [parse_path(path.strip()), text]
+    return tuple(parts)
+
+
+def render(template: str, payload: Any) -> str:
+    """The prompt for this payload, each value marked as data; raises `PrepareError`.
+
+    Text is put in as it is, null as nothing, everything else as JSON. Values are never read as
+    templates again.
+    """
+    out: list[str] = []
+    size = 0
+    for part in compile_prompt(template):
+        text = part if isinstance(part, str) else _mark(part.get(payload))
+        size += len(text)
+        if size > MAX_PROMPT_CHARS:
+            raise PromptTooLong(f"The prompt has more than {MAX_PROMPT_CHARS:,} characters.")
+        out.append(text)
+    return "".join(out)
+
+
+def _mark(value: Any) -> str:
+    text = "" if value is None else value if isinstance(value, str) else to_json(value)
+    # A payload that writes the marker itself must not end its own quotation.
+    quoted = _MARKER.sub(r"<\1event-data", clean(text))
+    return f"<event_data>{quoted}</event_data>"
+
+
+def clean(text: str) -> str:
+    """Text that UTF-8 and every database can hold: no lone surrogate, no NUL."""
+    paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return paired.replace("\x00", "\ufffd")
