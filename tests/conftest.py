@@ -10,6 +10,7 @@ from pathlib import Path
 import django
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="pipeline-admin-tests-"))
+(DATA_DIR / "staticfiles").mkdir()  # WhiteNoise warns where it is missing
 os.environ["DATA_DIR"] = str(DATA_DIR)
 os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 40
 os.environ["VAULT_KEYS"] = base64.urlsafe_b64encode(b"k" * 32).decode()
@@ -22,4 +23,10 @@ for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EGRESS_ALLOW"
 # The fixtures below import models, and pytest-django looked for settings before they were set.
 django.setup()
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.cast", "tests.fixtures.shared_data"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.skips",
+    "tests.fixtures.postgres",
+    "tests.fixtures.cast",
+    "tests.fixtures.shared_data",
+]
