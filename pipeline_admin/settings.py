@@ -40,8 +40,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "apps.dashboard.admin_config.PipelineAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -145,6 +145,11 @@ if not all(url.startswith(("redis://", "rediss://", "unix://")) for url in QUEUE
         "QUEUE_URL has an unknown scheme: allowed are redis://, rediss:// and unix:// addresses, "
         "comma-separated."
     )
+QUEUE_TRUSTED = env.flag(
+    "QUEUE_TRUSTED",
+    False,
+    help="Accept a managed queue server that forbids CONFIG, so that nobody can check its fsync.",
+)
 DEDUP_TTL_S = env.integer(
     "DEDUP_TTL_S", 86_400, minimum=60, help="Seconds the queue server remembers an idempotency key."
 )
@@ -289,6 +294,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+AXES_LOCKOUT_CALLABLE = "apps.accounts.sign_in.locked_out"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -318,6 +324,42 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
+
+# --- Pages ------------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "Pipeline Admin",
+    "SITE_HEADER": "Pipeline Admin",
+    "SITE_SYMBOL": "conversion_path",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: f"{STATIC_URL}icon.svg"}
+    ],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "8px",
+    "STYLES": [lambda _: f"{STATIC_URL}css/pipeline.css"],
+    "SCRIPTS": [
+        lambda _: f"{STATIC_URL}js/times.js",
+        lambda _: f"{STATIC_URL}js/copy.js",
+        lambda _: f"{STATIC_URL}js/shell.js",
+    ],
+    "SIDEBAR": {"navigation": "apps.dashboard.navigation.get_navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.2% .018 272.314)",
+            "100": "oklch(93% .034 272.788)",
+            "200": "oklch(87% .065 274.039)",
+            "300": "oklch(78.5% .115 274.713)",
+            "400": "oklch(67.3% .182 276.935)",
+            "500": "oklch(58.5% .233 277.117)",
+            "600": "oklch(51.1% .262 276.966)",
+            "700": "oklch(45.7% .24 277.023)",
+            "800": "oklch(39.8% .195 277.366)",
+            "900": "oklch(35.9% .144 278.697)",
+            "950": "oklch(25.7% .09 281.288)",
+        }
+    },
+}
 
 # --- REST -------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -1,0 +1,20 @@
+"""Addresses of the pages: our own inside the shell first, then Unfold's site at the root."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+from apps.dashboard import views
+
+live = [
+    path("figures/", views.figures_fragment, name="figures"),
+    path("events/", views.events_fragment, name="events"),
+    path("parts/", views.parts_fragment, name="parts"),
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("live/", include((live, "live"))),
+    path("", include("apps.events.urls")),
+    path("", admin.site.urls),
+]

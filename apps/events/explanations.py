@@ -1,0 +1,50 @@
+"""What a person is told about an event that waits, and about the buttons beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apps.events.models import RETRYABLE, Event, Status
+from apps.llm.models import LLMCall
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the event waits, and what each button will do."""
+
+    why: str
+    retry: str
+    discard: str = "The event is closed for good and delivered nowhere. This can't be undone."
+
+
+def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
+    """The sentences for this event, by its state and by what the ledger knows."""
+    states = {call.state for call in calls}
+    if event.status == Status.HELD and states & {LLMCall.State.UNKNOWN, LLMCall.State.INTENT}:
+        return Explanation(
+            why="A request to the model left, and no answer came back: nobody can know whether "
+            "it was paid. The event is held so that it is never paid for twice by itself.",
+            retry="The model may be called again. If the lost request was paid, this call is "
+            "paid a second time.",
+        )
+    if LLMCall.State.ANSWERED in states:
+        return Explanation(
+            why=event.error,
+            retry="It goes on with the stored answer: the model is not called and nothing is "
+            "paid again, as long as the pipeline version asks the same. This can't be undone.",
+        )
+    return Explanation(
+        why=event.error,
+        retry="The event starts again as a new run of the same pipeline version. "
+        "This can't be undone.",
+    )
+
+
+def explain_no_action(event: Event) -> str:
+    """Why there is nothing to retry or discard; empty where there is."""
+    if event.status in RETRYABLE:
+        return ""
+    if event.status in (Status.QUEUED, Status.RUNNING):
+        return "It is on its way: only dead and held events can be retried or discarded."
+    return f"It is {Status(event.status).label.lower()}: there is nothing left to do."

@@ -1,0 +1,19 @@
+"""Addresses of events; an action is a resource of its own."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from apps.events import dead_letter_pages, views
+
+app_name = "events"
+urlpatterns = [
+    path("events/", views.event_list, name="list"),
+    path("events/<str:public_id>/", views.event_page, name="event"),
+    path("events/<str:public_id>/payload/", views.event_payload, name="payload"),
+    path("events/<str:public_id>/retry/", views.event_retry, name="retry"),
+    path("events/<str:public_id>/discard/", views.event_discard, name="discard"),
+    path("dead-letters/", dead_letter_pages.dead_letters, name="dead_letters"),
+    path("dead-letters/retry/", dead_letter_pages.retry_many, name="retry_many"),
+    path("dead-letters/discard/", dead_letter_pages.discard_many, name="discard_many"),
+]
