@@ -15,6 +15,7 @@ from apps.sources.schemes.base import (
     Verified,
     Verifier,
 )
+from apps.sources.schemes.body import is_json, read_body
 from apps.sources.schemes.options import Choice, OptionField, WrongOptions
 from apps.sources.schemes.registry import SCHEMES, Answer, SchemeInfo, build_verifier, sign
 
@@ -33,5 +34,7 @@ __all__ = [
     "Verifier",
     "WrongOptions",
     "build_verifier",
+    "is_json",
+    "read_body",
     "sign",
 ]

@@ -14,6 +14,9 @@ and lets the sender try again.
 """
 
 
+UNREAD = object()
+"""Nobody has parsed the body yet."""
+
 # Request and Verified are made for every request and therefore not frozen: a frozen dataclass
 # takes 0.9 µs to make, this one 0.2 µs. Nobody changes one.
 
@@ -23,7 +26,8 @@ class Request:
     """All that a scheme may look at.
 
     Header names are lower case and unique (the edge refuses duplicates), `url` is the full public
-    URL as the sender used it, `body` the raw bytes, `now` unix time in seconds.
+    URL as the sender used it, `body` the raw bytes, `now` unix time in seconds. `document` is the
+    parsed body as soon as somebody needed it; ask `body.read_body` or `body.is_json`.
     """
 
     method: str
@@ -31,6 +35,7 @@ class Request:
     headers: Mapping[bytes, bytes]
     body: bytes
     now: float
+    document: object = UNREAD
 
 
 @dataclass(slots=True)

@@ -11,41 +11,65 @@ from urllib.parse import parse_qs
 import jmespath
 import jmespath.exceptions
 
-from apps.sources.schemes.base import Request
+from apps.sources.schemes.base import UNREAD, Request
 from apps.sources.schemes.options import WrongOptions
 
 _PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _FORM = b"application/x-www-form-urlencoded"
+_UNREADABLE = object()
 
 Search = Callable[[Any], Any]
 """Finds something in a parsed body; None where it is not there."""
 
 
 def read_body(request: Request) -> Any:
-    """The body as JSON, or a form as {name: first value}; None where it is neither."""
-    if request.headers.get(b"content-type", b"").lower().startswith(_FORM):
-        return _read_form(request.body)
+    """The body as JSON, or a form as {name: first value}; None where it is neither.
+
+    Parsed once a request, however many ask.
+    """
+    document = _parsed(request)
+    return None if document is _UNREADABLE else document
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body is JSON (a form is not)."""
+    return not _is_form(request) and _parsed(request) is not _UNREADABLE
+
+
+def _parsed(request: Request) -> Any:
+    if request.document is UNREAD:
+        read = _read_form if _is_form(request) else _read_json
+        request.document = read(request.body)
+    return request.document
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get(b"content-type", b"").lower().startswith(_FORM)
+
+
+def _read_json(body: bytes) -> Any:
     try:
-        return json.loads(request.body)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        return _UNREADABLE
 
 
 def _read_form(body: bytes) -> Any:
     try:
         form = parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
     except ValueError:
-        return None
+        return _UNREADABLE
     return {name: values[0] for name, values in form.items()}
 
 
 def compile_path(option: str, path: str) -> Search:
-    """A JMESPath as a function; plain dotted names take a much shorter way.
+    """A JMESPath as a function; plain names (a.b || c) take a much shorter way.
 
     Raises `WrongOptions` naming `option`.
     """
-    if _PLAIN_PATH.fullmatch(path):
-        return _plain_search(tuple(path.split(".")))
+    alternatives = [part.strip() for part in path.split("||")]
+    if all(_PLAIN_PATH.fullmatch(part) for part in alternatives):
+        return _plain_search([tuple(part.split(".")) for part in alternatives])
     try:
         compiled = jmespath.compile(path)
     except jmespath.exceptions.JMESPathError:
@@ -60,12 +84,20 @@ def compile_path(option: str, path: str) -> Search:
     return search
 
 
-def _plain_search(names: tuple[str, ...]) -> Search:
+def _plain_search(alternatives: list[tuple[str, ...]]) -> Search:
     def search(document: Any) -> Any:
-        for name in names:
-            if not isinstance(document, dict):
-                return None
-            document = document.get(name)
-        return document
+        for names in alternatives:
+            found = _follow(document, names)
+            if found or type(found) is int:  # like JMESPath: || passes over what is empty, not 0
+                return found
+        return None
 
     return search
+
+
+def _follow(document: Any, names: tuple[str, ...]) -> Any:
+    for name in names:
+        if not isinstance(document, dict):
+            return None
+        document = document.get(name)
+    return document

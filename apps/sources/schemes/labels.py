@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.sources.schemes.base import Request, Verified
 from apps.sources.schemes.body import Search, compile_path, read_body
-from apps.sources.schemes.options import OptionField, Options
+from apps.sources.schemes.options import OptionField, Options, first_value
 
 MAX_ID_CHARS = 255
 MAX_TYPE_CHARS = 200
@@ -26,19 +26,19 @@ LABEL_FIELDS = (
 class Labels:
     """Finds what an event is, after its signature was found right."""
 
-    __slots__ = ("_id_header", "_id_search", "_type_header", "_type_search")
+    __slots__ = ("_id_headers", "_id_search", "_type_headers", "_type_search")
 
     def __init__(self, options: Options) -> None:
-        self._type_header = options.header("event_type_header")
-        self._id_header = options.header("event_id_header")
+        self._type_headers = options.headers("event_type_header")
+        self._id_headers = options.headers("event_id_header")
         self._type_search = _search(options, "event_type_path")
         self._id_search = _search(options, "event_id_path")
 
     def verified(self, request: Request, secret_index: int) -> Verified:
         """The body is parsed only where no header has told it, and at most once."""
         headers = request.headers
-        event_id = _header_text(headers.get(self._id_header)) if self._id_header else None
-        event_type = _header_text(headers.get(self._type_header)) if self._type_header else None
+        event_id = _header_text(first_value(headers, self._id_headers))
+        event_type = _header_text(first_value(headers, self._type_headers))
         by_id = self._id_search if event_id is None else None
         by_type = self._type_search if event_type is None else None
         if by_id or by_type:
@@ -57,7 +57,7 @@ def _search(options: Options, name: str) -> Search | None:
     return compile_path(name, path) if path else None
 
 
-def _header_text(value: bytes | None) -> str | None:
+def _header_text(value: bytes) -> str | None:
     return _text(value.decode("utf-8", "replace")) if value else None
 
 

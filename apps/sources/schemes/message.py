@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from apps.sources.schemes.base import MissingSignature, Request
-from apps.sources.schemes.options import WrongOptions, header_name
+from apps.sources.schemes.options import WrongOptions, first_value, header_name
 
 Message = Callable[[Request, bytes], bytes]
 """(request, timestamp as sent) → the bytes that were signed. Raises MissingSignature."""
@@ -39,24 +39,25 @@ _PIECES: dict[str, _Piece] = {
 }
 
 
-def _header_piece(name: bytes) -> _Piece:
+def _header_piece(names: tuple[bytes, ...]) -> _Piece:
     def piece(request: Request, timestamp: bytes) -> bytes:
-        value = request.headers.get(name)
+        value = first_value(request.headers, names)
         if not value:
-            raise MissingSignature(f"The header {name.decode()} is missing, which is signed too.")
+            name = names[0].decode()
+            raise MissingSignature(f"The header {name} is missing, which is signed too.")
         return value
 
     return piece
 
 
-def compile_message(template: str, id_header: bytes) -> Message:
+def compile_message(template: str, id_headers: tuple[bytes, ...]) -> Message:
     """Raises `WrongOptions` ("signed") for a template that cannot be used."""
     if "{body}" not in template or "\0" in template:
         raise WrongOptions("signed", "What is signed must contain {body}.")
     if template == "{body}":
         return _body
     names = _PLACEHOLDER.findall(template)
-    pieces = tuple(_piece(name, id_header) for name in names)
+    pieces = tuple(_piece(name, id_headers) for name in names)
     literals = _PLACEHOLDER.sub("\0", template).encode("utf-8")
     form = literals.replace(b"%", b"%%").replace(b"\0", b"%b")
 
@@ -66,13 +67,13 @@ def compile_message(template: str, id_header: bytes) -> Message:
     return message
 
 
-def _piece(name: str, id_header: bytes) -> _Piece:
+def _piece(name: str, id_headers: tuple[bytes, ...]) -> _Piece:
     if name == "id":
-        if not id_header:
+        if not id_headers:
             raise WrongOptions("signed", "{id} is signed: say which header carries it.")
-        return _header_piece(id_header)
+        return _header_piece(id_headers)
     if name.startswith("header:"):
-        return _header_piece(header_name("signed", name.removeprefix("header:")))
+        return _header_piece((header_name("signed", name.removeprefix("header:")),))
     if name not in _PIECES:
         known = "} {".join(("id", *_PIECES, "header:NAME"))
         raise WrongOptions("signed", f"“{{{name}}}” is unknown; there are {{{known}}}.")

@@ -90,9 +90,22 @@ class Options:
             raise TypeError(f"{name} is not a number")
         return value
 
-    def header(self, name: str) -> bytes:
-        """A header's name in the form in which requests carry it; b"" for none."""
-        return header_name(name, self.text(name))
+    def headers(self, name: str) -> tuple[bytes, ...]:
+        """Header names, as requests carry them, out of a comma-separated list; () for none."""
+        names = [entry.strip() for entry in self.text(name).split(",")]
+        return tuple(header_name(name, entry) for entry in names if entry)
+
+    def first_header(self, name: str) -> str:
+        """The first name of such a list as it is written there; '' for none."""
+        return self.text(name).split(",")[0].strip()
+
+
+def first_value(headers: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
+    """The value of the first of `names` that is there and not empty; b"" for none."""
+    for name in names:
+        if value := headers.get(name):
+            return value
+    return b""
 
 
 def header_name(option: str, name: str) -> bytes:

@@ -109,9 +109,9 @@ def sign(
     if provider.family.sign is None:
         raise WrongOptions("scheme", f"{provider.label} cannot be imitated: only it can sign.")
     headers = {}
-    if name := complete.text("event_type_header"):
+    if name := complete.first_header("event_type_header"):
         headers[name] = event_type
-    if name := complete.text("event_id_header"):
+    if name := complete.first_header("event_id_header"):
         headers[name] = event_id
     event = Outgoing(secret, body, now, event_id, url)
     return headers | provider.family.sign(complete, event)

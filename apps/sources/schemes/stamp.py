@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from apps.sources.schemes.base import MissingSignature, Request
 from apps.sources.schemes.body import compile_path, read_body
-from apps.sources.schemes.options import OptionField, Options, WrongOptions
+from apps.sources.schemes.options import OptionField, Options, WrongOptions, first_value
 from apps.sources.schemes.timestamps import UNITS, Window
 
 TOLERANCE_FIELD = OptionField(
@@ -34,10 +34,10 @@ STAMP_FIELDS = (
 class Stamp:
     """Reads the timestamp of a request and refuses one outside of the window."""
 
-    __slots__ = ("_header", "_is_signed", "_prefix", "_search", "_window")
+    __slots__ = ("_headers", "_is_signed", "_prefix", "_search", "_window")
 
     def __init__(self, options: Options) -> None:
-        self._header = options.header("timestamp_header")
+        self._headers = options.headers("timestamp_header")
         self._prefix = options.text("timestamp_prefix").encode("utf-8")
         path = options.text("timestamp_path")
         self._search = compile_path("timestamp_path", path) if path else None
@@ -49,15 +49,15 @@ class Stamp:
         self._check_options()
 
     def _check_options(self) -> None:
-        if self._is_signed and not (self._header or self._prefix):
+        if self._is_signed and not (self._headers or self._prefix):
             raise WrongOptions("signed", "{timestamp} is signed: say where the timestamp stands.")
-        if (self._header or self._prefix) and not self._is_signed:
+        if (self._headers or self._prefix) and not self._is_signed:
             raise WrongOptions("signed", "A timestamp that is not signed proves nothing.")
 
     def read(self, request: Request, parts: Sequence[bytes]) -> bytes:
         """The timestamp as sent, b"" for a scheme without. Raises a `SignatureRefused`."""
-        if self._header:
-            text = request.headers.get(self._header, b"")
+        if self._headers:
+            text = first_value(request.headers, self._headers)
         elif self._prefix:
             text = self._among(parts)
         elif self._window and self._search:

@@ -64,12 +64,12 @@ class TemplateVerifier(Verifier):
 
     def __init__(self, setup: Setup) -> None:
         options = setup.options
-        self._headers = header_names(options)
+        self._headers = signature_headers(options)
         self._prefix = options.text("prefix").encode("utf-8")
         self._separator = options.text("separator").encode("utf-8")
         self._required = required_headers(options)
         self._stamp = Stamp(options)
-        self._message = compile_message(options.text("signed"), options.header("id_header"))
+        self._message = compile_message(options.text("signed"), options.headers("id_header"))
         self._keys = [template_key(options, secret) for secret in setup.secrets]
         self._labels = setup.labels
 
@@ -117,9 +117,8 @@ def template_key(options: Options, secret: str) -> Key:
     return make_key(options.text("algorithm"), form, encoding, prefix, secret)
 
 
-def header_names(options: Options) -> tuple[bytes, ...]:
-    names = [name.strip() for name in options.text("header").split(",")]
-    found = tuple(header_name("header", name) for name in names if name)
+def signature_headers(options: Options) -> tuple[bytes, ...]:
+    found = options.headers("header")
     if not found:
         raise WrongOptions("header", "Say which header carries the signature.")
     return found
@@ -141,17 +140,17 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     """The headers of a signed request. Raises `WrongOptions` where the key cannot sign."""
     stamp = format_timestamp(event.now, options.text("timestamp_unit"))
     headers = dict(entry.split(":", 1) for entry in _entries(options))
-    if id_header := options.text("id_header"):
+    if id_header := options.first_header("id_header"):
         headers[id_header] = event.event_id
-    if timestamp_header := options.text("timestamp_header"):
+    if timestamp_header := options.first_header("timestamp_header"):
         headers[timestamp_header] = stamp
     seen = {name.lower().encode(): value.strip().encode() for name, value in headers.items()}
-    message = compile_message(options.text("signed"), options.header("id_header"))
+    message = compile_message(options.text("signed"), options.headers("id_header"))
     signed = message(Request("POST", event.url, seen, event.body, event.now), stamp.encode())
     signature = template_key(options, event.secret).sign(signed).decode("utf-8")
     if timestamp_prefix := options.text("timestamp_prefix"):
         signature = f"{timestamp_prefix}{stamp}{options.text('separator')}{signature}"
-    headers[options.text("header").split(",")[0].strip()] = signature
+    headers[options.first_header("header")] = signature
     return {name: value.strip() for name, value in headers.items()}
 
 
