@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_ATTEMPTS = 5
+BACKOFF_BASE_S = 1.0  # doubles with each failure: 1, 2, 4, 8
+BACKOFF_JITTER = 0.3
+RETRY_AFTER_MAX_S = 3600.0  # whatever a server asks for, an event is tried again within the hour
+
+WORKFLOW = "event"
+ASK = "ask"
+DELIVER = "deliver"
+BURY = "bury"
+NOTE_CRASH = "note_crash"
+
+# What the workflow does, in order: filter, transform, prompt and model; then the destination.
+STEPS = (ASK, DELIVER)
 
 
 class Verdict(StrEnum):
@@ -14,18 +26,27 @@ class Verdict(StrEnum):
     DONE = "done"
     FILTERED = "filtered"
     FAILED = "failed"  # uses an attempt; try again
-    WAIT = "wait"  # rate limit, open circuit: uses no attempt
+    WAIT = "wait"  # rate limit, open circuit, database away: uses no attempt
     NEVER = "never"  # permanent: dead letter at once
     HELD = "held"  # waits for a person
     GONE = "gone"  # the event has moved on (other run, discarded): stop quietly
+    DEAD = "dead"  # buried: only the workflow says so, no step
 
 
 @dataclass(frozen=True)
 class EventRun:
-    """One run of one event: the workflow's input."""
+    """One run of one event: the workflow's input. It begins at `step`, after so many failures."""
 
     event_id: str  # 32 hex digits
     run: int
+    step: str = ASK
+    failures: int = 0
+    backoff_base_s: float = BACKOFF_BASE_S
+
+    @property
+    def workflow_id(self) -> str:
+        """Deterministic, so that starting twice is starting once."""
+        return f"evt_{self.event_id}-r{self.run}"
 
 
 @dataclass(frozen=True)
@@ -39,11 +60,23 @@ class StepInput:
 
 @dataclass(frozen=True)
 class StepResult:
-    """How the attempt ended. `code` is a machine word, never a text from outside."""
+    """How the attempt ended. `step` and `code` are machine words, never a text from outside."""
 
     verdict: Verdict
+    step: str = ""
     code: str = ""
     retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class CrashInput:
+    """An attempt that ended without a result: its worker died, or it has a bug."""
+
+    event_id: str
+    run: int
+    attempt: int
+    step: str
+    code: str
 
 
 @dataclass(frozen=True)
@@ -54,3 +87,11 @@ class BuryInput:
     run: int
     step: str
     code: str
+
+
+def get_backoff_s(
+    base_s: float, failures: int, jitter: float, retry_after_s: float | None = None
+) -> float:
+    """Seconds until the next attempt. `jitter` is -1..1; what a server asks for is a minimum."""
+    backoff_s = base_s * 2.0 ** (failures - 1) * (1 + BACKOFF_JITTER * jitter)
+    return max(backoff_s, min(retry_after_s or 0.0, RETRY_AFTER_MAX_S))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.events.ids import get_public_id, new_event_id
@@ -96,21 +99,48 @@ class Event(models.Model):
         """Deterministic, so that starting twice is starting once."""
         return f"{self.public_id}-r{self.run}"
 
+    @classmethod
+    def find_stalled(cls, before: datetime, count: int) -> list[Event]:
+        """Open events that nothing has happened to since `before`, longest ago first."""
+        stalled = cls.objects.filter(status__in=OPEN, changed_at__lt=before)
+        return list(stalled.only("id", "run").order_by("changed_at")[:count])
+
     # --- Verbs: each one conditional UPDATE; False means that somebody else was first ---------
 
     def _move(self, allowed: tuple[Status, ...], to: Status, **fields: Any) -> bool:
         """Go from one of `allowed` to `to`, if this is still the current run."""
         fields |= {"status": to, "changed_at": timezone.now()}
-        moved = (
-            type(self).objects.filter(pk=self.pk, run=self.run, status__in=allowed).update(**fields)
-        )
+        current = type(self).objects.filter(pk=self.pk, run=self.run, status__in=allowed)
+        moved = bool(current.update(**fields))
         if moved:
-            self.refresh_from_db(fields=["run", *fields])
-        return bool(moved)
+            for name, value in fields.items():
+                setattr(self, name, value)
+        return moved
+
+    @classmethod
+    def mark_running(cls, ids: Sequence[uuid.UUID]) -> int:
+        """Queued → running for a batch whose workflows have started; how many were still queued."""
+        queued = cls.objects.filter(pk__in=ids, status=Status.QUEUED)
+        return queued.update(status=Status.RUNNING, changed_at=timezone.now())
+
+    @classmethod
+    def note_looked_at(cls, ids: Sequence[uuid.UUID]) -> int:
+        """Let open events of the batch count as changed now, so that others come first."""
+        return cls.objects.filter(pk__in=ids, status__in=OPEN).update(changed_at=timezone.now())
 
     def start(self) -> bool:
         """Queued → running. True also if this run is running already (a step tried again)."""
         return self._move(OPEN, Status.RUNNING)
+
+    def note_failure(self, step: Step, code: str, reason: str) -> bool:
+        """Stay running, and show why the last attempt did not succeed."""
+        fields = {"step": step, "error_code": code[:60], "error": reason[:500]}
+        return self._move(OPEN, Status.RUNNING, **fields)
+
+    def keep_answer(self, answer: Any, cost_usd: Decimal) -> bool:
+        """Stay running, with the model's answer and what the event has cost until now."""
+        fields = {"answer": answer, "cost_usd": cost_usd, "step": Step.DELIVER}
+        return self._move(OPEN, Status.RUNNING, error_code="", error="", **fields)
 
     def deliver(self) -> bool:
         """Running → delivered."""
@@ -119,7 +149,8 @@ class Event(models.Model):
 
     def filter_out(self) -> bool:
         """Running → filtered: the pipeline's filter does not want it."""
-        return self._move(OPEN, Status.FILTERED, finished_at=timezone.now(), step="")
+        now = timezone.now()
+        return self._move(OPEN, Status.FILTERED, finished_at=now, step="", error_code="", error="")
 
     def bury(self, step: Step, code: str, reason: str) -> bool:
         """Running → dead letter: 5 attempts failed, or the error is permanent."""
@@ -138,7 +169,8 @@ class Event(models.Model):
 
         fields = {"finished_at": None, "error_code": "", "error": "", "step": ""}
         with transaction.atomic():
-            moved = self._move(RETRYABLE, Status.QUEUED, run=F("run") + 1, **fields)
+            # The UPDATE asks for this run, so one more than it is exact.
+            moved = self._move(RETRYABLE, Status.QUEUED, run=self.run + 1, **fields)
             if moved:
                 transaction.on_commit(lambda: start_soon(self))
         return moved

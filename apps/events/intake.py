@@ -1,0 +1,152 @@
+"""Entries of the queue become events: one transaction for a batch, each event once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Self
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+
+from apps.dashboard.live import announce
+from apps.events.models import Event, EventBody, Status
+from apps.sources.models import Source
+from apps.streams.entries import Entry
+from workers.contracts import EventRun
+
+EXCERPT_CHARACTERS = 2000
+EXCERPT_BYTES = 4 * EXCERPT_CHARACTERS
+# What one entry can do to a statement: a value that the database or its driver refuses.
+REFUSALS = (DatabaseError, ValueError, OverflowError)
+
+
+class DatabaseAway(Exception):
+    """The database does not answer: the same batch may be stored later."""
+
+    code = "database_down"
+    permanent = False
+    retry_after_s = 2.0
+
+
+class NoSuchSource(Exception):
+    """The source, or its pipeline, is gone: these events have no place any more."""
+
+    code = "no_such_source"
+    permanent = True
+    retry_after_s: float | None = None
+
+
+@dataclass
+class Intake:
+    """What became of a batch. Every entry is in one of `settled`, `refused` and `failed`."""
+
+    settled: list[Entry] = field(default_factory=list)  # the database has it: forget it
+    refused: list[tuple[Entry, str]] = field(default_factory=list)  # never: with the reason's word
+    failed: list[Entry] = field(default_factory=list)  # not this time: it comes again
+    to_start: list[EventRun] = field(default_factory=list)  # no workflow has begun yet
+
+    def add(self, other: Self) -> None:
+        self.settled += other.settled
+        self.refused += other.refused
+        self.failed += other.failed
+        self.to_start += other.to_start
+
+
+def store(entries: Sequence[Entry]) -> Intake:
+    """Store a batch; where one entry spoils it, halve it until that one is alone.
+
+    Raises DatabaseAway, with nothing stored.
+    """
+    if not entries:
+        return Intake()
+    try:
+        return _store(entries)
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseAway from error
+    except REFUSALS:
+        if len(entries) == 1:
+            return Intake(failed=list(entries))
+    middle = len(entries) // 2
+    intake = store(entries[:middle])
+    intake.add(store(entries[middle:]))
+    return intake
+
+
+def _store(entries: Sequence[Entry]) -> Intake:
+    versions = _find_versions({entry.source_id for entry in entries})
+    intake = Intake()
+    known: list[Entry] = []
+    for entry in entries:
+        if entry.source_id in versions:
+            known.append(entry)
+        else:
+            intake.refused.append((entry, NoSuchSource.code))
+    with transaction.atomic():
+        Event.objects.bulk_create(
+            [_build_event(entry, versions) for entry in known], ignore_conflicts=True
+        )
+        stored = _find_stored(known)
+        EventBody.objects.bulk_create(
+            [_build_body(entry) for entry in known if UUID(entry.event_id) in stored],
+            ignore_conflicts=True,
+        )
+    _sort(known, stored, intake)
+    if intake.to_start:
+        announce("events")
+    return intake
+
+
+def _find_versions(source_ids: Iterable[int]) -> Mapping[int, int]:
+    """The version that new events of each source start with."""
+    sources = Source.objects.filter(pk__in=source_ids, pipeline__current_version__isnull=False)
+    return {
+        source_id: version_id
+        for source_id, version_id in sources.values_list("pk", "pipeline__current_version")
+        if version_id is not None
+    }
+
+
+def _build_event(entry: Entry, versions: Mapping[int, int]) -> Event:
+    excerpt = entry.body[:EXCERPT_BYTES].decode("utf-8", "replace")[:EXCERPT_CHARACTERS]
+    return Event(
+        id=UUID(entry.event_id),
+        source_id=entry.source_id,
+        pipeline_version_id=versions[entry.source_id],
+        idempotency_key=entry.key,
+        event_type=entry.event_type[:200],
+        received_at=datetime.fromtimestamp(entry.received_ms / 1000, UTC),
+        size_bytes=len(entry.body),
+        excerpt=excerpt.replace("\x00", "\ufffd"),  # PostgreSQL has no text with NUL
+    )
+
+
+def _build_body(entry: Entry) -> EventBody:
+    return EventBody(
+        event_id=UUID(entry.event_id), raw=entry.body, content_type=entry.content_type[:100]
+    )
+
+
+def _find_stored(entries: Sequence[Entry]) -> dict[UUID, str]:
+    """Status of the events that are there under the id they were acknowledged with."""
+    ids = [UUID(entry.event_id) for entry in entries]
+    return dict(Event.objects.filter(pk__in=ids).values_list("pk", "status"))
+
+
+def _sort(entries: Sequence[Entry], stored: Mapping[UUID, str], intake: Intake) -> None:
+    """Stored: settled, and started unless it was already. Not stored: a duplicate, or refused."""
+    for entry in entries:
+        status = stored.get(UUID(entry.event_id))
+        if status is None and not _is_duplicate(entry):
+            # "Ignore conflicts" also ignores, on SQLite, a row that breaks another constraint.
+            intake.failed.append(entry)
+            continue
+        intake.settled.append(entry)
+        if status == Status.QUEUED:
+            intake.to_start.append(EventRun(entry.event_id, run=1))
+
+
+def _is_duplicate(entry: Entry) -> bool:
+    """Whether another event has this source and key: the queue forgets keys, the database not."""
+    return Event.objects.filter(source_id=entry.source_id, idempotency_key=entry.key).exists()
