@@ -9,3 +9,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("apps.housekeeping.urls")),
     path("", include("apps.dashboard.urls")),
 ]
+
+handler400 = "apps.api.problems.bad_request"
+handler500 = "apps.api.problems.server_error"

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.api.docs import docs_page
+from apps.api.router import router
+from apps.api.schema import OpenApiView
+from apps.api.views import UnknownPath
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include((router.urls, "v1"))),
+    path("v1/openapi.json", OpenApiView.as_view(), name="openapi"),
+    path("docs/", docs_page, name="api-docs"),
+    re_path(r"", UnknownPath.as_view(), name="api-unknown"),
+]

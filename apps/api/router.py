@@ -1,0 +1,29 @@
+"""The nouns of /api/v1/."""
+
+from __future__ import annotations
+
+from rest_framework.routers import SimpleRouter
+
+from apps.accounts.api import TokenViewSet
+from apps.audit.api import AuditViewSet
+from apps.dashboard.api import StatsViewSet
+from apps.destinations.api import DestinationViewSet
+from apps.events.api import DeadLetterViewSet, EventViewSet
+from apps.pipelines.api import PipelineViewSet
+from apps.sources.api import SecretViewSet, SourceViewSet
+
+NOUNS = {
+    "sources": SourceViewSet,
+    "secrets": SecretViewSet,
+    "pipelines": PipelineViewSet,
+    "destinations": DestinationViewSet,
+    "events": EventViewSet,
+    "dead-letters": DeadLetterViewSet,
+    "stats": StatsViewSet,
+    "tokens": TokenViewSet,
+    "audit": AuditViewSet,
+}
+
+router = SimpleRouter()
+for noun, view_set in NOUNS.items():
+    router.register(noun, view_set, basename=noun)

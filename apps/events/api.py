@@ -1,0 +1,255 @@
+"""Events and dead letters in the API."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http import Http404
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.fields import SlugField
+from rest_framework.relations import SlugRelatedField
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.api.permissions import Needs
+from apps.api.problems import Conflict
+from apps.api.serializers import StrictSerializer
+from apps.api.views import ApiViewSet
+from apps.events.ids import WrongEventId, parse_public_id
+from apps.events.models import Attempt, Event, Status
+from apps.events.recovery import Verb, recover, recover_all
+from apps.events.search import EventFilter
+
+READ = Needs("events:read", "events.view_event")
+RETRY = Needs("events:write", "events.retry_event")
+DISCARD = Needs("events:write", "events.discard_event")
+RELATED = ("source", "pipeline_version__pipeline")
+MAX_RECOVERED = 500  # events in one request; it answers within seconds, and who has more asks again
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    cost_usd = serializers.FloatField()
+
+    class Meta:
+        model = Attempt
+        fields = [
+            "run",
+            "step",
+            "number",
+            "outcome",
+            "started_at",
+            "finished_at",
+            "error_code",
+            "error",
+            "http_status",
+            "cost_usd",
+        ]
+        read_only_fields = fields
+
+
+@extend_schema_field({"description": "JSON of the pipeline's output schema, or null."})
+class AnswerField(serializers.JSONField):
+    """What the model answered."""
+
+
+class EventSerializer(serializers.ModelSerializer[Event]):
+    """An event as lists show it. `answer` is null until the model's answer was checked."""
+
+    id = serializers.CharField(source="public_id", read_only=True)
+    source = SlugRelatedField[Any](slug_field="slug", read_only=True)  # type: ignore[assignment]
+    pipeline = serializers.CharField(source="pipeline_version.pipeline.slug", read_only=True)
+    pipeline_version = serializers.IntegerField(source="pipeline_version.number", read_only=True)
+    answer = AnswerField(read_only=True)
+    attempts = AttemptSerializer(many=True, read_only=True)
+    cost_usd = serializers.FloatField(read_only=True)
+
+    class Meta:
+        model = Event
+        fields = [
+            "id",
+            "source",
+            "pipeline",
+            "pipeline_version",
+            "status",
+            "run",
+            "event_type",
+            "idempotency_key",
+            "received_at",
+            "finished_at",
+            "step",
+            "answer",
+            "error_code",
+            "error",
+            "attempts",
+            "cost_usd",
+            "size_bytes",
+        ]
+        read_only_fields = fields
+
+
+class EventDetailSerializer(EventSerializer):
+    """One event, with the body as it was received."""
+
+    body = serializers.SerializerMethodField()
+
+    class Meta(EventSerializer.Meta):
+        fields = [*EventSerializer.Meta.fields, "body"]
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_body(self, event: Event) -> str | None:
+        body = getattr(event, "body", None)  # retention may have taken it
+        return bytes(body.raw).decode("utf-8", "replace") if body else None
+
+
+class EventQuerySerializer(serializers.Serializer[Any]):
+    """The filter of a list of events."""
+
+    source = SlugField(required=False, help_text="Slug of the source.")  # type: ignore[assignment]
+    status = serializers.ChoiceField(choices=Status.choices, required=False)
+    event_type = serializers.CharField(required=False, max_length=200)
+    q = serializers.CharField(
+        required=False,
+        max_length=200,
+        help_text="An event id, or a part of the body's beginning, the idempotency key or type.",
+    )
+    since = serializers.DateTimeField(required=False, help_text="Received then or later.")
+    until = serializers.DateTimeField(required=False, help_text="Received before then.")
+
+
+class DeadLetterQuerySerializer(serializers.Serializer[Any]):
+    """The filter of the list of dead letters."""
+
+    source = SlugField(required=False, help_text="Slug of the source.")  # type: ignore[assignment]
+    error_code = serializers.CharField(required=False, max_length=60)
+
+
+class DeadLetterFilterSerializer(StrictSerializer):
+    """Which dead letters to act on. An empty filter means all of them."""
+
+    source = SlugField(required=False, help_text="Slug of the source.")  # type: ignore[assignment]
+    error_code = serializers.CharField(required=False, max_length=60)
+    ids = serializers.ListField(
+        child=serializers.CharField(), required=False, min_length=1, max_length=1000
+    )
+
+    def validate_ids(self, ids: list[str]) -> list[uuid.UUID]:
+        try:
+            return [parse_public_id(text) for text in ids]
+        except WrongEventId as error:
+            raise serializers.ValidationError(str(error)) from None
+
+
+class RecoverySerializer(serializers.Serializer[Any]):
+    """How a bounded batch ended."""
+
+    done = serializers.IntegerField()
+    skipped = serializers.IntegerField(help_text="Somebody else was first.")
+    remaining = serializers.IntegerField(help_text="Still fit; ask again where it is not 0.")
+
+
+class EventViewSet(ApiViewSet):
+    """Events, newest first."""
+
+    access: ClassVar[dict[str, Needs]] = {
+        "list": READ,
+        "retrieve": READ,
+        "retry": RETRY,
+        "discard": DISCARD,
+    }
+    newest_by = "received_at"
+    serializer_class = EventSerializer
+    lookup_value_regex = "[^/]+"
+    queryset = Event.objects.select_related(*RELATED).prefetch_related("attempts")
+
+    def find(self) -> QuerySet[Event]:
+        asked = EventFilter(**self.get_valid_query(EventQuerySerializer))
+        return asked.apply(self.get_queryset())
+
+    def get_object(self) -> Event:
+        event: Event | None
+        try:
+            event_id = parse_public_id(self.kwargs["pk"])
+        except WrongEventId:
+            raise Http404 from None
+        event = self.get_queryset().select_related("body").filter(pk=event_id).first()
+        if not isinstance(event, Event):
+            raise Http404
+        return event
+
+    @extend_schema(parameters=[EventQuerySerializer])
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
+    @extend_schema(responses=EventDetailSerializer)
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response(EventDetailSerializer(self.get_object()).data)
+
+    @extend_schema(request=None, responses={202: EventSerializer})
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Start a dead or held event again. What the model has answered is not paid again."""
+        return Response(self._recover("retry"), status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=None, responses=EventSerializer)
+    @action(detail=True, methods=["post"])
+    def discard(self, request: Request, pk: str) -> Response:
+        """Give a dead or held event up."""
+        return Response(self._recover("discard"))
+
+    def _recover(self, verb: Verb) -> Any:
+        event = self.get_object()
+        if not recover(event, verb, self.user):
+            event.refresh_from_db(fields=["status"])
+            raise Conflict(
+                f"The event is {event.status}: only dead letters and held events can be changed."
+            )
+        return self.get_serializer(event).data
+
+
+class DeadLetterViewSet(ApiViewSet):
+    """Events that failed for good, newest first."""
+
+    access: ClassVar[dict[str, Needs]] = {"list": READ, "retry": RETRY, "discard": DISCARD}
+    newest_by = "received_at"
+    serializer_class = EventSerializer
+    queryset = EventViewSet.queryset.filter(status=Status.DEAD)
+
+    def find(self) -> QuerySet[Event]:
+        asked = EventFilter(**self.get_valid_query(DeadLetterQuerySerializer))
+        return asked.apply(self.get_queryset())
+
+    @extend_schema(parameters=[DeadLetterQuerySerializer])
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
+    @extend_schema(request=DeadLetterFilterSerializer, responses={202: RecoverySerializer})
+    @action(detail=False, methods=["post"])
+    def retry(self, request: Request) -> Response:
+        """Retry the 500 that wait longest of those that fit."""
+        return Response(self._recover_many("retry"), status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=DeadLetterFilterSerializer, responses=RecoverySerializer)
+    @action(detail=False, methods=["post"])
+    def discard(self, request: Request) -> Response:
+        """Discard the 500 that wait longest of those that fit."""
+        return Response(self._recover_many("discard"))
+
+    def _recover_many(self, verb: Verb) -> Any:
+        serializer = DeadLetterFilterSerializer(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        dead = get_dead_letters(**serializer.validated_data)
+        oldest = list(dead.order_by("received_at", "pk")[:MAX_RECOVERED])
+        outcome = recover_all(oldest, verb, self.user)
+        answer = {"done": outcome.done, "skipped": outcome.too_late, "remaining": dead.count()}
+        return RecoverySerializer(answer).data
+
+
+def get_dead_letters(ids: Sequence[uuid.UUID] = (), **wanted: Any) -> QuerySet[Event]:
+    """Dead letters that fit; what is not given asks nothing."""
+    dead = EventFilter(**wanted).apply(Event.objects.filter(status=Status.DEAD))
+    return dead.filter(pk__in=ids) if ids else dead

@@ -1,0 +1,257 @@
+"""Sources and their signing secrets in the API."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.mixins import RetrieveModelMixin
+from rest_framework.relations import SlugRelatedField
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.api.configuration import ConfigurationViewSet
+from apps.api.permissions import Needs
+from apps.api.problems import Conflict
+from apps.api.serializers import SlugOnceMixin, StrictSerializer
+from apps.api.views import ApiViewSet
+from apps.pipelines.models import Pipeline
+from apps.sources.models import Secret, Source
+from apps.sources.schemes import WrongOptions, build_verifier
+
+MAX_SECRET_CHARS = 10_000  # a public key can be long
+MAX_BODY_BYTES = 100 * 1024 * 1024
+
+
+def check_scheme(scheme: str, options: Any, values: list[str], field: str = "secrets") -> None:
+    """Raises ValidationError where ingest could not verify with this; `field` holds the secrets."""
+    if not isinstance(options, dict):
+        raise serializers.ValidationError({"options": "It must be an object."})
+    try:
+        build_verifier(scheme, options, values)
+    except WrongOptions as error:
+        own = {"scheme": "scheme", "secrets": field}
+        name = own.get(error.field, f"options.{error.field}")
+        raise serializers.ValidationError({name: error.message}) from None
+
+
+class SourceSerializer(SlugOnceMixin, StrictSerializer, serializers.ModelSerializer[Source]):
+    """A webhook endpoint. `secrets` are written at creation and never read."""
+
+    secrets = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_SECRET_CHARS),
+        write_only=True,
+        required=False,
+        max_length=10,
+        help_text="Signing secrets, all active at once. Later ones are added at /secrets/.",
+    )
+    options = serializers.JSONField(required=False)
+    pipeline = serializers.SlugRelatedField(slug_field="slug", queryset=Pipeline.objects.all())
+    max_body_bytes = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MAX_BODY_BYTES
+    )
+    hook_url = serializers.SerializerMethodField(help_text="Where the sender posts to.")
+
+    class Meta:
+        model = Source
+        fields = [
+            "slug",
+            "name",
+            "scheme",
+            "options",
+            "secrets",
+            "pipeline",
+            "max_body_bytes",
+            "hook_url",
+            "paused_at",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["paused_at", "created_at", "updated_at"]
+
+    def get_hook_url(self, source: Source) -> str:
+        return f"{settings.PUBLIC_URL}/hooks/{source.slug}"
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        source = self.instance
+        if source is not None and "secrets" in attrs:
+            raise serializers.ValidationError({"secrets": "Add them at /api/v1/secrets/."})
+        check_scheme(
+            attrs.get("scheme", getattr(source, "scheme", "")),
+            attrs.get("options", getattr(source, "options", {})),
+            attrs.get("secrets", get_secret_values(source) if source else []),
+        )
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> Source:
+        values = validated_data.pop("secrets", [])
+        source = Source.objects.create(**validated_data)
+        for value in values:
+            Secret.objects.create(source=source, value=value)
+        return source
+
+
+def get_secret_values(source: Source) -> list[str]:
+    return [secret.value for secret in source.get_active_secrets()]
+
+
+class SourceViewSet(ConfigurationViewSet):
+    """Where events come from."""
+
+    access: ClassVar[dict[str, Needs]] = {
+        "list": Needs("config:read", "sources.view_source"),
+        "retrieve": Needs("config:read", "sources.view_source"),
+        "create": Needs("config:write", "sources.add_source"),
+        "partial_update": Needs("config:write", "sources.change_source"),
+        "destroy": Needs("config:write", "sources.delete_source"),
+        "pause": Needs("config:write", "sources.change_source"),
+        "resume": Needs("config:write", "sources.change_source"),
+    }
+    serializer_class = SourceSerializer
+    queryset = Source.objects.select_related("pipeline")
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, slug: str) -> Response:
+        """Refuse events from now on."""
+        source: Source = self.get_object()
+        with transaction.atomic():
+            if not source.pause():
+                raise Conflict("The source is paused.")
+            self.record("source.pause", source)
+        return Response(self.get_serializer(source).data)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, slug: str) -> Response:
+        """Accept events again."""
+        source: Source = self.get_object()
+        with transaction.atomic():
+            if not source.resume():
+                raise Conflict("The source is not paused.")
+            self.record("source.resume", source)
+        return Response(self.get_serializer(source).data)
+
+
+class SecretSerializer(serializers.ModelSerializer[Secret]):
+    """A signing secret, without its value."""
+
+    source = SlugRelatedField[Any](slug_field="slug", read_only=True)  # type: ignore[assignment]
+    is_active = serializers.SerializerMethodField(help_text="Whether it verifies now.")
+
+    class Meta:
+        model = Secret
+        fields = ["id", "source", "created_at", "starts_at", "ends_at", "is_active"]
+        read_only_fields = fields
+
+    def get_is_active(self, secret: Secret) -> bool:
+        now = timezone.now()
+        return secret.starts_at <= now and (secret.ends_at is None or secret.ends_at > now)
+
+
+class NewSecretSerializer(StrictSerializer, serializers.ModelSerializer[Secret]):
+    """What a new secret needs; without `value` one is made up."""
+
+    source = SlugRelatedField(  # type: ignore[assignment]
+        slug_field="slug", queryset=Source.objects.all()
+    )
+    value = serializers.CharField(required=False, max_length=MAX_SECRET_CHARS)
+
+    class Meta:
+        model = Secret
+        fields = ["source", "value", "starts_at", "ends_at"]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs.setdefault("value", make_secret())
+        attrs.setdefault("starts_at", timezone.now())
+        if attrs.get("ends_at") and attrs["ends_at"] < attrs["starts_at"]:
+            raise serializers.ValidationError({"ends_at": "It ends before it starts."})
+        source = attrs["source"]
+        check_scheme(source.scheme, source.options, [attrs["value"]], field="value")
+        return attrs
+
+
+def make_secret() -> str:
+    """A new secret in the form of Standard Webhooks: 32 random bytes."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+class RevealedSecretSerializer(SecretSerializer):
+    """A new secret: the only answer that ever shows its value."""
+
+    class Meta(SecretSerializer.Meta):
+        fields = [*SecretSerializer.Meta.fields, "value"]
+        read_only_fields = fields
+
+
+class SecretQuerySerializer(serializers.Serializer[Any]):
+    """The filter of the list."""
+
+    source = serializers.SlugField(  # type: ignore[assignment]
+        required=False, help_text="Slug of the source."
+    )
+
+
+class SecretViewSet(RetrieveModelMixin, ApiViewSet):
+    """Signing secrets of all sources; several can be active at once."""
+
+    access: ClassVar[dict[str, Needs]] = {
+        "list": Needs("config:read", "sources.view_secret"),
+        "retrieve": Needs("config:read", "sources.view_secret"),
+        "create": Needs("config:write", "sources.add_secret"),
+        "retire": Needs("config:write", "sources.change_secret"),
+        "destroy": Needs("config:write", "sources.change_secret"),
+    }
+    serializer_class = SecretSerializer
+    lookup_value_regex = r"[0-9]{1,18}"
+    queryset = Secret.objects.select_related("source").defer("value")
+
+    def find(self) -> QuerySet[Secret]:
+        asked = self.get_valid_query(SecretQuerySerializer)
+        secrets = self.get_queryset()
+        return secrets.filter(source__slug=asked["source"]) if "source" in asked else secrets
+
+    @extend_schema(parameters=[SecretQuerySerializer])
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
+    @extend_schema(request=NewSecretSerializer, responses={201: RevealedSecretSerializer})
+    def create(self, request: Request) -> Response:
+        """Add a secret. Its value is in this answer and nowhere else."""
+        serializer = NewSecretSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        with transaction.atomic():
+            secret = serializer.save()
+            self.record("secret.create", secret, source=secret.source.slug)
+        return Response(RevealedSecretSerializer(secret).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses=SecretSerializer)
+    @action(detail=True, methods=["post"])
+    def retire(self, request: Request, pk: str) -> Response:
+        """Stop verifying with it now."""
+        secret: Secret = self.get_object()
+        if not self._retire(secret):
+            raise Conflict("The secret had ended before.")
+        secret.refresh_from_db(fields=["ends_at"])
+        return Response(self.get_serializer(secret).data)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Stop verifying with it now; the row stays, so that the audit can name it."""
+        self._retire(self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _retire(self, secret: Secret) -> bool:
+        with transaction.atomic():
+            retired = secret.retire()
+            if retired:
+                self.record("secret.retire", secret, source=secret.source.slug)
+        return retired
