@@ -6,15 +6,24 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
 from apps.vault.vault import VaultError, encrypt
+
+
+def has_secret_key() -> bool:
+    """Django refuses to show an empty one."""
+    try:
+        return bool(settings.SECRET_KEY)
+    except ImproperlyConfigured:
+        return False
 
 
 @register
 def check_keys(**_: Any) -> list[CheckMessage]:
     """Without SECRET_KEY no session is safe; without VAULT_KEYS no secret can be stored."""
     found: list[CheckMessage] = []
-    if not settings.SECRET_KEY:
+    if not has_secret_key():
         found.append(
             Error(
                 "SECRET_KEY is not set.",
