@@ -1,0 +1,145 @@
+"""The sources as ingest needs them: in memory, verifiers built, read again when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connections
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from apps.ingest import answers, metrics
+from apps.ingest.content_types import ContentTypes
+from apps.sources.changes import TOPIC
+from apps.sources.models import Secret, Source
+from apps.sources.schemes import SCHEMES, Verifier, WrongOptions, build_verifier
+from apps.streams.announcements import listen
+from apps.vault.vault import VaultError, decrypt
+
+logger = logging.getLogger(__name__)
+
+REFRESH_INTERVAL_S = 3.0
+
+
+class SourceRow(NamedTuple):
+    """A source as the database has it, with its active secrets still encrypted, oldest first."""
+
+    pk: int
+    slug: str
+    scheme: str
+    options: dict[str, Any]
+    max_body_bytes: int | None
+    paused_at: datetime | None
+    tokens: tuple[str, ...]
+
+
+class CompiledSource:
+    """All that a request to this source needs. `broken` is why it can't verify, else ''."""
+
+    __slots__ = (
+        *("accepted", "answer", "broken", "content_types", "dedup_prefix", "duplicates", "id"),
+        *("is_paused", "max_body_bytes", "row", "slug", "slug_bytes", "verifier"),
+    )
+
+    def __init__(self, row: SourceRow) -> None:
+        self.row = row
+        self.slug, self.slug_bytes = row.slug, row.slug.encode()
+        self.id = str(row.pk).encode()
+        self.dedup_prefix = b"d:%b:" % self.id
+        self.is_paused = row.paused_at is not None
+        self.max_body_bytes = row.max_body_bytes or settings.MAX_BODY_BYTES
+        self.content_types = ContentTypes(row.scheme)
+        self.accepted = metrics.ACCEPTED.labels(row.slug).inc
+        self.duplicates = metrics.DUPLICATES.labels(row.slug).inc
+        self.broken = ""
+        self.verifier = Verifier()
+        try:
+            secrets = [decrypt(token) for token in row.tokens]
+            self.verifier = build_verifier(row.scheme, row.options, secrets)
+        except (WrongOptions, VaultError) as error:
+            self.broken = str(error)
+            logger.warning("Source %s accepts nothing: %s", row.slug, error)
+        scheme = SCHEMES.get(row.scheme)
+        self.answer = answers.fixed(scheme.answer) if scheme and scheme.answer else None
+
+
+class Registry:
+    """Slug → source. Keeps what it knows while the database does not answer."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, CompiledSource] = {}
+        self.is_loaded = False
+        self._is_failure_logged = False
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Read the sources, then keep reading; a database that is down is no reason to fail."""
+        # One thread, so that one database connection is kept.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest-registry")
+        await self._refresh_in_thread()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._keep_fresh()),
+            loop.create_task(listen(TOPIC, self._changed.set)),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
+        self._thread.shutdown()
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(REFRESH_INTERVAL_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            await self._refresh_in_thread()
+
+    async def _refresh_in_thread(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.refresh)
+
+    def refresh(self) -> None:
+        """Read all rows; only what changed is decrypted and built again."""
+        try:
+            close_old_connections()
+            rows = _read_rows()
+        except DatabaseError as error:
+            if not self._is_failure_logged:
+                logger.warning(
+                    "The sources can't be read (%s): the last known stay.", error.__class__.__name__
+                )
+            self._is_failure_logged = True
+            return
+        known = self.sources
+        self.sources = {row.slug: _compile(row, known.get(row.slug)) for row in rows}
+        self.is_loaded, self._is_failure_logged = True, False
+
+
+def _compile(row: SourceRow, known: CompiledSource | None) -> CompiledSource:
+    return known if known is not None and known.row == row else CompiledSource(row)
+
+
+def _read_rows() -> list[SourceRow]:
+    fields = ("pk", "slug", "scheme", "options", "max_body_bytes", "paused_at")
+    tokens: dict[int, list[str]] = {}
+    # Cast to plain text: the model's own field would decrypt every secret at every look.
+    encrypted = Secret.objects.active().annotate(token=Cast("value", TextField()))
+    for source_id, token in encrypted.order_by("created_at", "pk").values_list(
+        "source_id", "token"
+    ):
+        tokens.setdefault(source_id, []).append(token)
+    return [
+        SourceRow(pk, slug, scheme, options, limit, paused_at, tuple(tokens.get(pk, ())))
+        for pk, slug, scheme, options, limit, paused_at in Source.objects.values_list(*fields)
+    ]
