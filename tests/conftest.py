@@ -29,4 +29,6 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.cast",
     "tests.fixtures.shared_data",
+    "tests.fixtures.fake_llm",
+    "tests.fixtures.fake_destination",
 ]

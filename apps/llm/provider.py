@@ -7,9 +7,9 @@ connection that never came up was not paid. Everything else after the request le
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -30,6 +30,9 @@ NOT_SENT = (
     httpx2.ProxyError,
     httpx2.UnsupportedProtocol,
 )
+
+_clients: dict[tuple[str, str, float], openai.OpenAI] = {}
+_clients_lock = threading.Lock()
 
 
 class LLMError(Exception):
@@ -116,10 +119,10 @@ class Completion:
 
 def complete(body: dict[str, Any]) -> Completion:
     """Send exactly one request. Raises `LLMError`; blocks for about LLM_TIMEOUT_S at most."""
-    client = _get_client(settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, settings.LLM_TIMEOUT_S)
+    completions = _get_client().chat.completions
     deadline = time.monotonic() + settings.LLM_TIMEOUT_S
     try:
-        with client.chat.completions.with_streaming_response.create(**body) as response:
+        with completions.with_streaming_response.create(**body) as response:
             request_id = response.headers.get("x-request-id", "")
             raw = _read(response, deadline)
     except openai.APIConnectionError as error:
@@ -131,8 +134,24 @@ def complete(body: dict[str, Any]) -> Completion:
     return _parse(raw, request_id[:120])
 
 
-@lru_cache(maxsize=4)
-def _get_client(base_url: str, api_key: str, timeout_s: float) -> openai.OpenAI:
+def _get_client() -> openai.OpenAI:
+    """This process's client for the provider of the settings: it keeps connections open."""
+    key = (settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, settings.LLM_TIMEOUT_S)
+    with _clients_lock:
+        if key not in _clients:
+            _clients[key] = _make_client(*key)
+        return _clients[key]
+
+
+def close_clients() -> None:
+    """Close every open connection: for the end of a process."""
+    with _clients_lock:
+        for client in _clients.values():
+            client.close()
+        _clients.clear()
+
+
+def _make_client(base_url: str, api_key: str, timeout_s: float) -> openai.OpenAI:
     limits = httpx2.Limits(
         max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
     )
