@@ -17,8 +17,9 @@ from apps.events.ids import new_event_hex
 from apps.ingest import answers, metrics
 from apps.ingest.answers import Answer
 from apps.ingest.handshakes import finish_handshake
-from apps.ingest.reading import Receive, SenderGone, check_json, read_body, read_headers
+from apps.ingest.reading import Receive, SenderGone, explain_not_json, read_body, read_headers
 from apps.ingest.refusals import (
+    NotJson,
     NotReady,
     Refusal,
     SourceBroken,
@@ -29,7 +30,7 @@ from apps.ingest.refusals import (
     get_answer,
 )
 from apps.ingest.registry import CompiledSource, Registry
-from apps.sources.schemes import Request, SignatureRefused, Verified
+from apps.sources.schemes import Request, SignatureRefused, Verified, is_json
 from apps.streams.appender import Appenders
 from apps.streams.errors import QueueError
 
@@ -91,12 +92,12 @@ class Ingest:
             if method == "GET":
                 raise WrongMethod("Send events with POST.")
         content_type = headers.get(b"content-type", b"")
-        is_json = source.content_types.is_json(content_type)
-        if is_json is None:
+        must_be_json = source.content_types.is_json(content_type)
+        if must_be_json is None:
             raise WrongContentType(source.content_types.sentence)
         verified = source.verifier.verify(request)
-        if is_json:
-            check_json(body)
+        if must_be_json and not is_json(request):
+            raise NotJson(explain_not_json(body))
         return await self._append(source, request, verified, content_type)
 
     def _find(self, slug: str) -> CompiledSource:

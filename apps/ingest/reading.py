@@ -7,9 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NoReturn
 
-import jiter
-
-from apps.ingest.refusals import BodyTooLarge, BodyTooSlow, EncodedBody, NotJson, RepeatedHeader
+from apps.ingest.refusals import BodyTooLarge, BodyTooSlow, EncodedBody, RepeatedHeader
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -93,27 +91,14 @@ def _refuse_size(limit: int) -> NoReturn:
     raise BodyTooLarge(f"The body is larger than the {limit} bytes that this source takes.")
 
 
-def check_json(body: bytes) -> None:
-    """Raises NotJson unless the body is one JSON text in UTF-8, without NaN or Infinity.
-
-    jiter takes a quarter of the time of the standard library (4.7 µs against 17.8 for 1.8 kB),
-    but is stricter than RFC 8259 (lone surrogates, depth), so its "no" is not the last word.
-    """
+def explain_not_json(body: bytes) -> str:
+    """The sentence for a body that is not JSON: where it ends to be, without a piece of it."""
     try:
-        jiter.from_json(body, allow_inf_nan=False, cache_mode="none")
-    except ValueError:
-        _check_json_again(body)
-
-
-def _check_json_again(body: bytes) -> None:
-    try:
-        json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        json.loads(body.decode("utf-8"))
     except UnicodeDecodeError:
-        raise NotJson("The body is not UTF-8.") from None
-    except (ValueError, RecursionError) as error:
-        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise NotJson(f"The body is not valid JSON{where}.") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+        return "The body is not UTF-8."
+    except json.JSONDecodeError as error:
+        return f"The body is not JSON (line {error.lineno}, column {error.colno})."
+    except (ValueError, RecursionError):
+        return "The body is JSON with a number too long or with too many levels."
+    return "The body holds NaN or Infinity, which are not JSON."

