@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from apps.sources.schemes import sign
-from tests.fixtures.servers import free_ports
+from pipeline_admin.bootstrap.ports import free_ports
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
