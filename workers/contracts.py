@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_ATTEMPTS = 5
@@ -41,7 +41,7 @@ class EventRun:
     run: int
     step: str = ASK
     failures: int = 0
-    backoff_base_s: float = BACKOFF_BASE_S
+    backoff_base_s: float = field(default_factory=lambda: BACKOFF_BASE_S)
 
     @property
     def workflow_id(self) -> str:

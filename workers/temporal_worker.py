@@ -28,7 +28,12 @@ async def run_worker() -> None:
     """Work until SIGTERM or SIGINT; then let the calls to the model finish, and end."""
     stop = listen_for_stop()
     start_metrics()
-    client = await connect_patiently(get_runtime(), stop)
+    await asyncio.gather(work(stop, get_runtime()), beat_until(stop, "worker"))
+
+
+async def work(stop: asyncio.Event, runtime: Runtime | None = None) -> None:
+    """Work until `stop` is set. Where the worker itself fails, that ends it, and sets `stop`."""
+    client = await connect_patiently(runtime, stop)
     if client is None:
         return
     concurrency = settings.WORKER_CONCURRENCY
@@ -37,15 +42,13 @@ async def run_worker() -> None:
         ThreadPoolExecutor(concurrency, "step") as stepping,
     ):
         worker = build_worker(client, asking, stepping)
-        beating = asyncio.create_task(beat_until(stop, "worker"))
         working = asyncio.create_task(worker.run())
+        stopping = asyncio.create_task(stop.wait())
         logger.info("Worker ready: %d steps at once.", concurrency)
-        await asyncio.wait(
-            {working, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         await worker.shutdown()
-        await asyncio.gather(working, beating)
+        await working
 
 
 def build_worker(

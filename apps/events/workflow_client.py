@@ -165,13 +165,13 @@ def get_background() -> Background:
         return _background
 
 
-def _renew() -> None:
-    """In a fork: threads do not survive it, and its parent's lock may be held."""
+def forget_connection() -> None:
+    """Connect anew when needed. In a fork, too: it has no threads, and its lock may be held."""
     global _background, _lock
     _background, _lock = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=forget_connection)
 
 
 def start_soon(event: Event) -> None:
