@@ -30,18 +30,18 @@ def find_calls(event: Event) -> list[LLMCall]:
     return list(event.llm_calls.order_by("-pk"))
 
 
-def open_call(event: Event, request: PreparedRequest) -> LLMCall | None:
+def open_call(event: Event, request: PreparedRequest, number: int = 1) -> LLMCall | None:
     """A new intent, on disk when this returns; None where somebody else wrote it first.
 
-    Asking the same request again after an answer that can't be used is a row of its own, so
-    that every paid answer stays on record.
+    Asking the same request again after an answer that can't be used is a row of its own (llm#2),
+    so that every paid answer stays on record. `number` comes from the caller, who has looked:
+    counted here, of two workers each could find a number of its own.
     """
-    asked = event.llm_calls.filter(request_hash=request.hash).count()
     try:
         with transaction.atomic(durable=True):
             return LLMCall.objects.create(
                 event=event,
-                step=f"{STEP}#{asked + 1}" if asked else STEP,
+                step=STEP if number == 1 else f"{STEP}#{number}",
                 request_hash=request.hash,
                 run=event.run,
                 owner=get_owner(),

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from apps.events.models import Event
 from apps.llm import ledger
+from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD
 from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.pricing import get_cost_usd
@@ -35,6 +36,13 @@ class CallInFlight(LLMError):
     code = "llm_call_in_flight"
     verdict = Verdict.WAIT
     message = "Another worker is waiting for this answer."
+
+
+class CallLost(LLMError):
+    """Sent, no whole answer, and the pipeline says to call again: may pay twice."""
+
+    code = "llm_call_lost"
+    message = "The request was sent and no whole answer came back: the pipeline asks again."
 
 
 class AnswerInvalid(LLMError):
@@ -68,15 +76,25 @@ def call_once(event: Event, version: PipelineVersion, request: PreparedRequest) 
     `OutcomeUnknown`, unless the version says to call again or a person has retried the event
     since: `event.run` tells. Must not run inside a transaction. Raises `LLMError`.
     """
+    try:
+        answer = _call(event, version, request)
+    except LLMError as error:
+        CALLS.labels(error.code).inc()
+        raise
+    CALLS.labels("reused" if answer.reused else "answered").inc()
+    return answer
+
+
+def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
     calls = ledger.find_calls(event)
-    latest = next((call for call in calls if call.request_hash == request.hash), None)
-    if latest and latest.state == State.ANSWERED and not latest.problem:
-        ledger.reuse(latest)
-        return LLMAnswer(read_answer(latest.answer, request.output_schema), Decimal(0), reused=True)
+    same = [call for call in calls if call.request_hash == request.hash]
+    if same and same[0].state == State.ANSWERED and not same[0].problem:
+        ledger.reuse(same[0])
+        return LLMAnswer(read_answer(same[0].answer, request.output_schema), Decimal(0), True)
     for call in calls:
         # Other requests count too: OPENAI_MODEL may have changed while one was under way.
         _check_settled(call, event, version)
-    return _ask(_claim(latest, event, request), request)
+    return _ask(_claim(same, event, request), version, request)
 
 
 def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> None:
@@ -90,34 +108,44 @@ def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> Non
         raise OutcomeUnknown
 
 
-def _claim(latest: LLMCall | None, event: Event, request: PreparedRequest) -> LLMCall:
+def _claim(same: list[LLMCall], event: Event, request: PreparedRequest) -> LLMCall:
     """The row under which the request may leave now, its intent on disk."""
-    if latest is None:
-        claimed = ledger.open_call(event, request)
-    elif latest.state == State.ANSWERED:
-        if latest.run == event.run:
-            raise _invalid(latest.problem, Decimal(0))
-        claimed = ledger.open_call(event, request)
+    if same and same[0].state != State.ANSWERED:
+        claimed = ledger.reopen(same[0], event)
+    elif same and same[0].run == event.run:
+        problem = same[0].problem
+        sentence = PROBLEMS.get(problem, "The answer can't be used.")
+        raise AnswerInvalid(sentence, code=problem, cost_usd=Decimal(0))
     else:
-        claimed = ledger.reopen(latest, event)
+        claimed = ledger.open_call(event, request, number=len(same) + 1)
     if claimed is None:
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     return claimed
 
 
-def _ask(call: LLMCall, request: PreparedRequest) -> LLMAnswer:
+def _ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
     """Send the request and put what comes back on record before anything else happens."""
     try:
-        completion = complete(request.body)
+        with CALL_SECONDS.time():
+            completion = complete(request.body)
     except OutcomeUnknown:
         ledger.lose(call)
+        if version.on_unknown == OnUnknown.CALL_AGAIN:
+            raise CallLost from None
         raise
     except LLMError:
         ledger.refuse(call)
         raise
+    return _record(call, completion, request)
+
+
+def _record(call: LLMCall, completion: Completion, request: PreparedRequest) -> LLMAnswer:
     answer, problem, sentence = _read(completion, request)
     cost_usd = get_cost_usd(request.model, completion.input_tokens, completion.output_tokens)
-    ledger.answer(call, completion, problem, cost_usd)
+    COST_USD.inc(float(cost_usd))
+    if not ledger.answer(call, completion, problem, cost_usd):
+        # We were given up for lost, and the request was sent again: that answer counts.
+        raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     if problem:
         raise AnswerInvalid(sentence, code=problem, cost_usd=cost_usd)
     return LLMAnswer(answer, cost_usd, reused=False)
@@ -131,8 +159,3 @@ def _read(completion: Completion, request: PreparedRequest) -> tuple[object, str
         return read_answer(completion.text, request.output_schema), "", ""
     except UnfitAnswer as error:
         return None, error.code, str(error)
-
-
-def _invalid(problem: str, cost_usd: Decimal) -> AnswerInvalid:
-    sentence = PROBLEMS.get(problem, "The answer can't be used.")
-    return AnswerInvalid(sentence, code=problem, cost_usd=cost_usd)

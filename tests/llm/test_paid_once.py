@@ -16,12 +16,13 @@ from apps.llm import ledger
 from apps.llm.models import LLMCall
 from apps.llm.owner import get_owner
 from apps.llm.provider import Completion, LLMError, OutcomeUnknown
-from apps.llm.step import AnswerInvalid, CallInFlight, LLMAnswer, call_once
-from apps.pipelines.models import Pipeline
+from apps.llm.step import AnswerInvalid, CallInFlight, CallLost, LLMAnswer, call_once
+from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.conftest import Ask, prepare_event
+from workers.contracts import Verdict
 
 MakeCase = Callable[[str], Event]
 OTHER_PROCESS = "elsewhere/1/1"
@@ -114,23 +115,39 @@ def test_a_call_under_way_elsewhere_is_waited_for(
     assert event.llm_calls.get().state == LLMCall.State.INTENT
 
 
-def test_a_pipeline_may_prefer_to_call_again(
-    make_case: MakeCase, triage: Pipeline, fake_llm: FakeLLM
-) -> None:
-    event = make_case("e1")
+@pytest.fixture
+def calling_again(triage: Pipeline) -> PipelineVersion:
+    """The same pipeline, with the policy to call again."""
     version = triage.current_version
     assert version
-    again = triage.publish(
+    return triage.publish(
         prompt=version.prompt,
         model=version.model,
         output_schema=version.output_schema,
         destination=version.destination,
         on_unknown="call_again",
     )
+
+
+def test_a_pipeline_may_prefer_to_call_again(
+    make_case: MakeCase, calling_again: PipelineVersion, fake_llm: FakeLLM
+) -> None:
+    event = make_case("e1")
     leave_intent(event)
-    assert not call_once(event, again, prepare_event(event)).reused
+    assert not call_once(event, calling_again, prepare_event(event)).reused
     call = event.llm_calls.get()
     assert (call.state, call.fence, fake_llm.calls["e1"]) == ("answered", 2, 1)
+
+
+def test_a_pipeline_that_calls_again_tries_a_lost_call_again(
+    make_case: MakeCase, calling_again: PipelineVersion, fake_llm: FakeLLM
+) -> None:
+    event = make_case("e1: reset ok")
+    request = prepare_event(event)
+    with pytest.raises(CallLost) as caught:
+        call_once(event, calling_again, request)
+    assert (caught.value.verdict, caught.value.permanent) == (Verdict.FAILED, False)
+    assert not call_once(event, calling_again, request).reused
 
 
 def test_a_persons_retry_of_a_held_call_asks_again(
@@ -173,6 +190,14 @@ def test_two_workers_that_lost_the_same_call_open_it_once(make_case: MakeCase) -
     first, second = LLMCall.objects.get(), LLMCall.objects.get()
     assert ledger.reopen(first, event)
     assert ledger.reopen(second, event) is None
+
+
+def test_a_worker_that_looked_late_does_not_open_a_third_call(make_case: MakeCase) -> None:
+    event = make_case("e1")
+    leave_intent(event)
+    request = prepare_event(event)
+    assert ledger.open_call(event, request, number=2)
+    assert ledger.open_call(event, request, number=2) is None
 
 
 def test_another_model_does_not_get_around_an_unknown_call(
