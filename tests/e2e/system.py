@@ -77,7 +77,7 @@ class System:
             prompt="Classify ticket {{ ticket }}: {{ text }}", destination=name,
         )  # fmt: skip
         self.create(
-            "sources", slug=name, name=name, scheme="standard_webhooks", options={},
+            "sources", slug=name, name=name, scheme="standard-webhooks", options={},
             secrets=[WEBHOOK_SECRET], pipeline=name,
         )  # fmt: skip
         return name
@@ -86,7 +86,7 @@ class System:
         """One signed webhook with the provider's id `key`."""
         body = json.dumps(payload).encode()
         headers = sign(
-            "standard_webhooks", {}, WEBHOOK_SECRET, body, time.time(), key, payload.get("type", "")
+            "standard-webhooks", {}, WEBHOOK_SECRET, body, time.time(), key, payload.get("type", "")
         )
         return self.web.post(
             f"/hooks/{source}", content=body, headers=headers | {"Content-Type": "application/json"}

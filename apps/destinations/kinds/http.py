@@ -59,7 +59,7 @@ def _sign(event: Event, secret: str, body: bytes) -> dict[str, str]:
     if not secret:
         return {}
     now = time.time()
-    return sign("standard_webhooks", {}, secret, body, now, event.public_id, event.event_type)
+    return sign("standard-webhooks", {}, secret, body, now, event.public_id, event.event_type)
 
 
 def _check_reply(reply: Reply) -> None:
