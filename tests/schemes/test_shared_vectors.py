@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from apps.sources.schemes import SCHEMES, SignatureRefused
+from apps.sources.schemes import SignatureRefused
 from tests.fixtures.shared_data import NEEDS_SHARED_DATA
-from tests.schemes.vectors import Case, Vector, case_of, load_vectors, slug_of
+from tests.schemes.vectors import Case, Vector, case_of, load_vectors
 
-VECTORS = [v for v in load_vectors() if slug_of(v) in SCHEMES]
+VECTORS = load_vectors()
 
 
 @NEEDS_SHARED_DATA

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from apps.sources.schemes.base import MissingSignature, Request
-from apps.sources.schemes.options import WrongOptions, first_value, header_name
+from apps.sources.schemes.options import Options, WrongOptions, first_value, header_name
 
 Message = Callable[[Request, bytes], bytes]
 """(request, timestamp as sent) → the bytes that were signed. Raises MissingSignature."""
@@ -27,16 +27,18 @@ def _method(request: Request, timestamp: bytes) -> bytes:
     return request.method.encode("ascii", "replace")
 
 
-def _url(request: Request, timestamp: bytes) -> bytes:
-    return request.url.encode("utf-8")
-
-
 _PIECES: dict[str, _Piece] = {
     "body": _body,
     "timestamp": _timestamp,
     "method": _method,
-    "url": _url,
 }
+
+
+def _url_piece(public_url: str) -> _Piece:
+    # Senders sign the URL as it was typed into their form: behind a proxy that rewrites it, or
+    # with a password in it, only the admin knows that text.
+    fixed = public_url.encode("utf-8")
+    return lambda request, timestamp: fixed or request.url.encode("utf-8")
 
 
 def _header_piece(names: tuple[bytes, ...]) -> _Piece:
@@ -50,14 +52,14 @@ def _header_piece(names: tuple[bytes, ...]) -> _Piece:
     return piece
 
 
-def compile_message(template: str, id_headers: tuple[bytes, ...]) -> Message:
-    """Raises `WrongOptions` ("signed") for a template that cannot be used."""
+def compile_message(options: Options) -> Message:
+    """Made from the options signed, id_header, public_url. Raises `WrongOptions` ("signed")."""
+    template = options.text("signed")
     if "{body}" not in template or "\0" in template:
         raise WrongOptions("signed", "What is signed must contain {body}.")
     if template == "{body}":
         return _body
-    names = _PLACEHOLDER.findall(template)
-    pieces = tuple(_piece(name, id_headers) for name in names)
+    pieces = tuple(_piece(name, options) for name in _PLACEHOLDER.findall(template))
     literals = _PLACEHOLDER.sub("\0", template).encode("utf-8")
     form = literals.replace(b"%", b"%%").replace(b"\0", b"%b")
 
@@ -67,14 +69,17 @@ def compile_message(template: str, id_headers: tuple[bytes, ...]) -> Message:
     return message
 
 
-def _piece(name: str, id_headers: tuple[bytes, ...]) -> _Piece:
+def _piece(name: str, options: Options) -> _Piece:
     if name == "id":
+        id_headers = options.headers("id_header")
         if not id_headers:
             raise WrongOptions("signed", "{id} is signed: say which header carries it.")
         return _header_piece(id_headers)
+    if name == "url":
+        return _url_piece(options.text("public_url"))
     if name.startswith("header:"):
         return _header_piece((header_name("signed", name.removeprefix("header:")),))
     if name not in _PIECES:
-        known = "} {".join(("id", *_PIECES, "header:NAME"))
+        known = "} {".join(("id", *_PIECES, "url", "header:NAME"))
         raise WrongOptions("signed", f"“{{{name}}}” is unknown; there are {{{known}}}.")
     return _PIECES[name]

@@ -70,6 +70,13 @@ class OptionField:
         return number
 
 
+PUBLIC_URL_FIELD = OptionField(
+    "public_url",
+    "URL as the sender knows it",
+    help="Where the URL is signed and differs from what arrives here. Empty: the request's URL.",
+)
+
+
 class Options:
     """The options of one source, read and complete."""
 

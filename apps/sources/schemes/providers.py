@@ -8,13 +8,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from apps.sources.schemes import template
+from apps.sources.schemes import (
+    adyen,
+    aws_sns,
+    basic_auth,
+    body_fields,
+    gitlab,
+    hook0,
+    hubspot,
+    jwt,
+    shared_token,
+    template,
+    url_params,
+)
+from apps.sources.schemes.challenges import VERIFY_TOKEN_FIELD
 from apps.sources.schemes.family import Family
 from apps.sources.schemes.labels import LABEL_FIELDS
 from apps.sources.schemes.options import OptionField
 
 FAMILIES: Mapping[str, Family] = {
+    "adyen": adyen.FAMILY,
+    "aws_sns": aws_sns.FAMILY,
+    "basic_auth": basic_auth.FAMILY,
+    "body_fields": body_fields.FAMILY,
+    "gitlab": gitlab.FAMILY,
+    "hook0": hook0.FAMILY,
+    "hubspot": hubspot.FAMILY,
+    "jwt": jwt.FAMILY,
     "template": template.FAMILY,
+    "token": shared_token.FAMILY,
+    "url_params": url_params.FAMILY,
 }
 _TABLE = Path(__file__).with_name("providers.toml")
 _SHOWN = frozenset(("label", "docs", "paste", "secret"))
@@ -41,11 +64,13 @@ class Provider:
 def _provider(slug: str, row: Mapping[str, Any]) -> Provider:
     family = FAMILIES[row.get("family", "template")]
     values = {name: value for name, value in row.items() if name not in _SHOWN | _RULES}
-    known = (*family.fields, *LABEL_FIELDS)
+    known = (*family.fields, *LABEL_FIELDS, VERIFY_TOKEN_FIELD)
     if unknown := values.keys() - {field.name for field in known}:
         raise LookupError(f"providers.toml: [{slug}] has unknown options {sorted(unknown)}")
     fields = tuple(replace(field, default=values.get(field.name, field.default)) for field in known)
     adjustable = {*row.get("adjustable", ()), *(field.name for field in LABEL_FIELDS)}
+    if "*" in adjustable:
+        adjustable |= {field.name for field in family.fields}
     answer = row.get("answer")
     return Provider(
         label=row["label"],
@@ -54,7 +79,7 @@ def _provider(slug: str, row: Mapping[str, Any]) -> Provider:
         secret=row["secret"],
         family=family,
         fields=fields,
-        adjustable=tuple(f for f in fields if "*" in adjustable or f.name in adjustable),
+        adjustable=tuple(f for f in fields if f.name in adjustable),
         challenge=row.get("challenge", ""),
         needs_secret=row.get("needs_secret", True),
         can_sign=row.get("can_sign", family.sign is not None),

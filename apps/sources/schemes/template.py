@@ -19,7 +19,13 @@ from apps.sources.schemes.encodings import ENCODINGS, KEY_FORMS
 from apps.sources.schemes.family import Family, Outgoing, Setup, refuse_without_secret
 from apps.sources.schemes.keys import ALGORITHMS, Key, make_key
 from apps.sources.schemes.message import compile_message
-from apps.sources.schemes.options import OptionField, Options, WrongOptions, header_name
+from apps.sources.schemes.options import (
+    PUBLIC_URL_FIELD,
+    OptionField,
+    Options,
+    WrongOptions,
+    header_name,
+)
 from apps.sources.schemes.stamp import STAMP_FIELDS, Stamp
 from apps.sources.schemes.timestamps import format_timestamp
 
@@ -56,6 +62,7 @@ FIELDS = (
         "Headers that must be so",
         help="For example X-App-Key: 1234; several are separated by ;",
     ),
+    PUBLIC_URL_FIELD,
 )
 
 
@@ -69,7 +76,7 @@ class TemplateVerifier(Verifier):
         self._separator = options.text("separator").encode("utf-8")
         self._required = required_headers(options)
         self._stamp = Stamp(options)
-        self._message = compile_message(options.text("signed"), options.headers("id_header"))
+        self._message = compile_message(options)
         self._keys = [template_key(options, secret) for secret in setup.secrets]
         self._labels = setup.labels
 
@@ -145,7 +152,7 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     if timestamp_header := options.first_header("timestamp_header"):
         headers[timestamp_header] = stamp
     seen = {name.lower().encode(): value.strip().encode() for name, value in headers.items()}
-    message = compile_message(options.text("signed"), options.headers("id_header"))
+    message = compile_message(options)
     signed = message(Request("POST", event.url, seen, event.body, event.now), stamp.encode())
     signature = template_key(options, event.secret).sign(signed).decode("utf-8")
     if timestamp_prefix := options.text("timestamp_prefix"):
