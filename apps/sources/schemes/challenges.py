@@ -200,17 +200,20 @@ class Zoom(SourceChallenge):
 
 
 class Discord(SourceChallenge):
-    """Discord also sends pings with wrong signatures, and wants them refused."""
+    """Pings of interactions (type 1) and of webhook events (type 0).
+
+    Discord also sends pings with wrong signatures, and wants them refused.
+    """
 
     takes_post = True
 
     def answer(self, request: Request, verifier: Verifier) -> Handshake | None:
         fields = _fields(request)
-        kind, is_event = fields.get("type"), "event" in fields
-        if type(kind) is not int or is_event or kind not in (0, 1):
+        kind = fields.get("type")
+        if type(kind) is not int or kind not in (0, 1) or "event" in fields:
             return None
         verifier.verify(request)
-        return _json({"type": 1}) if kind == 1 and "version" not in fields else None
+        return _json({"type": 1}) if kind == 1 else Handshake(status=204)
 
 
 class AwsSns(SourceChallenge):
