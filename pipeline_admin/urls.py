@@ -12,3 +12,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
 
 handler400 = "apps.api.problems.bad_request"
 handler500 = "apps.api.problems.server_error"
+
+handler403 = "apps.dashboard.errors.forbidden"
+handler404 = "apps.dashboard.errors.not_found"

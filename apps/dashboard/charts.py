@@ -9,6 +9,7 @@ from itertools import pairwise
 
 Value = float | None
 WIDTH, HEIGHT, PAD = 160.0, 40.0, 3.0
+PLOT_WIDTH = 600.0
 
 
 def thin(values: Sequence[Value], points: int) -> list[Value]:
@@ -61,11 +62,16 @@ def _join(points: list[tuple[float, float]]) -> str:
 
 @dataclass(frozen=True)
 class Bar:
-    """One column of the throughput chart; `height` in percent of the highest."""
+    """One column of the throughput chart, in a box of PLOT_WIDTH × 100; `x` is its left edge."""
 
     at: datetime
     value: Value
+    x: float
     height: float
+
+    @property
+    def y(self) -> float:
+        return 100 - self.height
 
 
 @dataclass(frozen=True)
@@ -98,8 +104,8 @@ def draw_bars(
     top = get_round_top(max((mean for mean in means if mean), default=0.0))
     starts = [now - span + width * index for index in range(count)]
     bars = [
-        Bar(at, mean, round(100 * (mean or 0) / top, 1))
-        for at, mean in zip(starts, means, strict=True)
+        Bar(start, mean, round(index * PLOT_WIDTH / count, 1), round(100 * (mean or 0) / top, 1))
+        for index, (start, mean) in enumerate(zip(starts, means, strict=True))
     ]
     return BarChart(bars, top)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
 from apps.dashboard.cards import get_age_s, get_panel, get_stale_after_s
+from apps.dashboard.local_model import is_local
 from apps.dashboard.models import StatusSample
 from apps.dashboard.site import page, render_page
 from apps.events.models import Event
 from apps.sources.models import Source
+from apps.sources.sample_request import get_curl
 
 LATEST = 10
-LOCAL_MODEL = "smollm2"
 PART_NAMES = {
     "database": "Database",
     "queue": "Queue",
@@ -30,9 +30,7 @@ PART_NAMES = {
 
 @page("events.view_event")
 def live_page(request: HttpRequest) -> HttpResponse:
-    context = get_figures() | get_latest() | get_parts() | {"is_local_model": is_local_model()}
-    if not context["events"]:
-        context["first_source"] = Source.objects.filter(paused_at=None).first()
+    context = get_figures() | get_latest(request) | get_parts() | {"is_local_model": is_local()}
     return render_page(request, "dashboard/live.html", "Live", context)
 
 
@@ -43,7 +41,7 @@ def figures_fragment(request: HttpRequest) -> HttpResponse:
 
 @page("events.view_event")
 def events_fragment(request: HttpRequest) -> HttpResponse:
-    return render(request, "dashboard/latest.html", get_latest())
+    return render(request, "dashboard/latest.html", get_latest(request))
 
 
 @page("events.view_event")
@@ -55,9 +53,17 @@ def get_figures() -> dict[str, Any]:
     return {"panel": get_panel()}
 
 
-def get_latest() -> dict[str, Any]:
-    newest = Event.objects.select_related("source")
-    return {"events": list(newest[:LATEST])}
+def get_latest(request: HttpRequest) -> dict[str, Any]:
+    """The newest events; before the first one, what to do next."""
+    events = list(Event.objects.select_related("source")[:LATEST])
+    return {"events": events} | ({} if events else get_first_steps(request))
+
+
+def get_first_steps(request: HttpRequest) -> dict[str, Any]:
+    """A source to begin with; its signed command only for who could sign one anyway."""
+    source = Source.objects.filter(paused_at=None).order_by("created_at").first()
+    may_sign = request.user.has_perm("sources.view_secret")  # type: ignore[union-attr]
+    return {"first_source": source, "curl": get_curl(source) if source and may_sign else None}
 
 
 def get_parts() -> dict[str, Any]:
@@ -71,8 +77,3 @@ def get_parts() -> dict[str, Any]:
         "is_known": age_s is not None and age_s <= get_stale_after_s(),
         "failing": sum(not row["ok"] for row in rows),
     }
-
-
-def is_local_model() -> bool:
-    """Whether pipelines that name no model get the small one that comes along."""
-    return LOCAL_MODEL in settings.OPENAI_MODEL.lower()

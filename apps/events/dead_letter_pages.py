@@ -22,7 +22,7 @@ from apps.events.models import RETRYABLE, Event, Status
 from apps.events.paging import get_page
 from apps.events.recovery import BATCH, Verb, get_waiting, recover_all
 from apps.events.search import EventFilter
-from apps.events.views import get_actions, get_actor
+from apps.events.views import get_actions, get_actor, get_query
 from apps.sources.models import Source
 
 DEAD_LETTERS = ("Dead letters", "events:dead_letters")
@@ -71,6 +71,9 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
     context = {
         "tab": tab,
         "wanted": wanted,
+        "params": wanted.get_params(),
+        "query": get_query(request),
+        "is_filtered": wanted != EventFilter(status=tab),
         "tabs": get_tabs(request.GET),
         "groups": get_groups(tab),
         "page": get_page(wanted.apply(Event.objects.select_related("source")), request.GET),

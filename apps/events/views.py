@@ -39,6 +39,8 @@ def event_list(request: HttpRequest) -> HttpResponse:
     context = {
         "wanted": wanted,
         "period": request.GET.get("period", ""),
+        "query": get_query(request),
+        "is_filtered": wanted != EventFilter(),
         "page": get_page(found.events, request.GET),
         "searched_back_to": found.searched_back_to,
         "searched_rows": TEXT_SEARCH_ROWS,
@@ -105,6 +107,14 @@ def act(request: HttpRequest, public_id: str, verb: Verb) -> HttpResponse:
     else:
         messages.warning(request, TOO_LATE.format(event.public_id))
     return redirect("events:event", event.public_id)
+
+
+def get_query(request: HttpRequest) -> str:
+    """The query of the address without the page, for the links to other pages."""
+    query = request.GET.copy()
+    for name in ("older", "newer"):
+        query.pop(name, None)
+    return query.urlencode()
 
 
 def get_actor(request: HttpRequest, verb: Verb) -> User:

@@ -4,45 +4,57 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='StatusSample',
+            name="StatusSample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True, db_index=True)),
-                ('queue_length', models.PositiveBigIntegerField(null=True)),
-                ('consumer_lag', models.PositiveBigIntegerField(null=True)),
-                ('llm_latency_s', models.FloatField(null=True)),
-                ('llm_latency_p95_s', models.FloatField(null=True)),
-                ('error_rate', models.FloatField(null=True)),
-                ('dead_letters', models.PositiveBigIntegerField(null=True)),
-                ('workflow_success_rate', models.FloatField(null=True)),
-                ('delivered_per_minute', models.FloatField(null=True)),
-                ('held', models.PositiveBigIntegerField(null=True)),
-                ('parts', models.JSONField(default=dict)),
-                ('shards', models.JSONField(default=list)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(auto_now_add=True, db_index=True)),
+                ("queue_length", models.PositiveBigIntegerField(null=True)),
+                ("consumer_lag", models.PositiveBigIntegerField(null=True)),
+                ("llm_latency_s", models.FloatField(null=True)),
+                ("llm_latency_p95_s", models.FloatField(null=True)),
+                ("error_rate", models.FloatField(null=True)),
+                ("dead_letters", models.PositiveBigIntegerField(null=True)),
+                ("workflow_success_rate", models.FloatField(null=True)),
+                ("delivered_per_minute", models.FloatField(null=True)),
+                ("held", models.PositiveBigIntegerField(null=True)),
+                ("parts", models.JSONField(default=dict)),
+                ("shards", models.JSONField(default=list)),
             ],
             options={
-                'ordering': ['-at'],
+                "ordering": ["-at"],
             },
         ),
         migrations.CreateModel(
-            name='PartHeartbeat',
+            name="PartHeartbeat",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('part', models.CharField(max_length=30)),
-                ('instance', models.CharField(max_length=100)),
-                ('at', models.DateTimeField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("part", models.CharField(max_length=30)),
+                ("instance", models.CharField(max_length=100)),
+                ("at", models.DateTimeField()),
             ],
             options={
-                'ordering': ['part', 'instance'],
-                'constraints': [models.UniqueConstraint(fields=('part', 'instance'), name='heartbeat_once_per_process')],
+                "ordering": ["part", "instance"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("part", "instance"), name="heartbeat_once_per_process"
+                    )
+                ],
             },
         ),
     ]

@@ -1,0 +1,112 @@
+"""Pipelines: edited as one form, kept as versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from unfold.decorators import display
+
+from apps.audit.admin import AuditedAdmin
+from apps.dashboard.local_model import is_local
+from apps.events.models import Event
+from apps.events.payload import pretty_json
+from apps.pipelines.forms import PipelineForm
+from apps.pipelines.models import Pipeline, PipelineVersion
+
+VERSIONS_SHOWN = 50
+
+
+@admin.register(Pipeline)
+class PipelineAdmin(AuditedAdmin):
+    form = PipelineForm
+    list_display = ["name", "slug", "version", "destination"]
+    list_select_related = ["current_version__destination"]
+    search_fields = ["name", "slug"]
+    prepopulated_fields = {"slug": ["name"]}
+    change_form_before_template = "pipelines/above_form.html"
+    change_form_outer_after_template = "pipelines/below_form.html"
+    fieldsets = [
+        (None, {"fields": ["name", "slug"]}),
+        ("Which events, and what of them", {"fields": ["filter", "transform"]}),
+        ("Model", {"fields": ["prompt", "model", "output_schema", "max_output_tokens"]}),
+        ("Result", {"fields": ["destination", "on_unknown"]}),
+    ]
+
+    @display(description="Version", label=True)
+    def version(self, pipeline: Pipeline) -> str:
+        current = pipeline.current_version
+        return f"v{current.number}" if current else "none"
+
+    @display(description="Delivers to")
+    def destination(self, pipeline: Pipeline) -> str:
+        current = pipeline.current_version
+        return current.destination.name if current else "nowhere yet"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Pipeline | None = None) -> Any:
+        """A reader who may not change sees the versions below instead of a dead form."""
+        may_edit = self.has_change_permission(request, obj) if obj else True
+        return self.fieldsets if may_edit else self.fieldsets[:1]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Pipeline | None = None) -> bool:
+        """Not while a source or an event depends on it."""
+        may: bool = super().has_delete_permission(request, obj)
+        return may and (obj is None or not is_in_use(obj))
+
+    def save_model(
+        self, request: HttpRequest, obj: Pipeline, form: PipelineForm, change: bool
+    ) -> None:
+        """Save the name; publish a version where the configuration is a new one."""
+        is_new = form.has_new_config()
+        super().save_model(request, obj, form, change)
+        if is_new:
+            version = obj.publish(request.user, **form.get_config())
+            messages.info(
+                request,
+                f"Version {version.number} is what new events start with. "
+                "Events that have begun keep theirs.",
+            )
+
+    def delete_model(self, request: HttpRequest, obj: Pipeline) -> None:
+        """Its pointer to the current version would forbid to delete that version."""
+        Pipeline.objects.filter(pk=obj.pk).update(current_version=None)
+        super().delete_model(request, obj)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        pipeline = self.get_object(request, object_id)
+        below = get_below_form(pipeline) if pipeline else {}
+        answer: HttpResponse = super().change_view(
+            request, object_id, form_url, {**below, **(extra_context or {})}
+        )
+        return answer
+
+
+def is_in_use(pipeline: Pipeline) -> bool:
+    has_events = Event.objects.filter(pipeline_version__pipeline=pipeline).exists()
+    return has_events or pipeline.sources.exists()
+
+
+def get_below_form(pipeline: Pipeline) -> dict[str, Any]:
+    """The history, and whether the answers come from the small model that comes along."""
+    versions = pipeline.versions.select_related("destination", "created_by")[:VERSIONS_SHOWN]
+    current = pipeline.current_version
+    return {
+        "pipeline": pipeline,
+        "versions": [show_version(version, current) for version in versions],
+        "is_local_model": current is not None and is_local(current.model),
+    }
+
+
+def show_version(version: PipelineVersion, current: PipelineVersion | None) -> dict[str, Any]:
+    return {
+        "version": version,
+        "schema": pretty_json(version.output_schema) if version.output_schema else "",
+        "is_current": version == current,
+    }

@@ -1,0 +1,190 @@
+"""Sources: picked by scheme, tried with a signed command, paused and resumed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST
+from unfold.decorators import display
+
+from apps.audit.admin import AuditedAdmin
+from apps.audit.models import AuditEntry
+from apps.dashboard.site import page, render_page
+from apps.sources.forms import OPTION, NewSourceForm, SecretForm, SourceForm
+from apps.sources.models import Secret, Source
+from apps.sources.sample_request import get_curl, get_hook_url
+from apps.sources.schemes import SCHEMES
+
+SOURCES = ("Sources", "admin:sources_source_changelist")
+
+
+@admin.register(Source)
+class SourceAdmin(AuditedAdmin):
+    list_display = ["name", "hook", "scheme_label", "pipeline", "state"]
+    list_select_related = ["pipeline"]
+    search_fields = ["name", "slug"]
+    prepopulated_fields = {"slug": ["name"]}
+    change_form_outer_after_template = "sources/below_form.html"
+
+    @display(description="Webhook address")
+    def hook(self, source: Source) -> str:
+        return f"/hooks/{source.slug}"
+
+    @display(description="Scheme")
+    def scheme_label(self, source: Source) -> str:
+        return get_scheme_label(source.scheme)
+
+    @display(description="State", label={"Accepts events": "success", "Paused": "warning"})
+    def state(self, source: Source) -> str:
+        return "Paused" if source.paused_at else "Accepts events"
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("<int:pk>/pause/", pause, name="sources_source_pause"),
+            path("<int:pk>/resume/", resume, name="sources_source_resume"),
+            path("<int:pk>/secrets/", add_secret, name="sources_source_secret"),
+            path("secrets/<int:pk>/retire/", retire_secret, name="sources_secret_retire"),
+        ]
+        return own + super().get_urls()
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """First which scheme, then the form of that scheme."""
+        if request.GET.get("scheme") in SCHEMES or not self.has_add_permission(request):
+            return super().add_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+        context = {"schemes": list(SCHEMES.values())}
+        title = "Where do the events come from?"
+        return render_page(request, "sources/pick_scheme.html", title, context, parents=(SOURCES,))
+
+    def get_form(
+        self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any
+    ) -> type[SourceForm]:
+        base = SourceForm if obj else NewSourceForm
+        slug = obj.scheme if obj else request.GET.get("scheme", "")
+        # Option fields are made by the form itself, so Django must not look for them in the model.
+        return type(base.__name__, (base,), {"scheme_slug": slug})
+
+    def get_fieldsets(self, request: HttpRequest, obj: Source | None = None) -> Any:
+        info = SCHEMES[obj.scheme if obj else request.GET["scheme"]]
+        secret = ["secret"] if obj is None and info.needs_secret else []
+        options = [OPTION + field.name for field in info.fields]
+        rows: list[Any] = [(None, {"fields": ["name", "slug", "pipeline", *secret]})]
+        if self.has_change_permission(request, obj):
+            rows.append((f"{info.label}: options", {"fields": options, "classes": ["collapse"]}))
+            rows.append(("Limits", {"fields": ["max_body_bytes"], "classes": ["collapse"]}))
+        return rows
+
+    def has_delete_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
+        """Not while it has events: they would lose where they came from. Pause it instead."""
+        may: bool = super().has_delete_permission(request, obj)
+        return may and (obj is None or not obj.events.exists())
+
+    def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if isinstance(form, NewSourceForm) and (value := form.make_secret()):
+            secret = Secret.objects.create(source=obj, value=value)
+            AuditEntry.record(request.user, "secret.create", secret, source=obj.slug)
+            form.instance.new_secret = value  # type: ignore[attr-defined]
+
+    def response_add(
+        self, request: HttpRequest, obj: Source, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The one page that ever shows the secret; a redirect would have to store it."""
+        return show_secret(request, obj, getattr(obj, "new_secret", ""), "Source created")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        source = Source.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        below = get_below_form(request, source) if source else {}
+        answer: HttpResponse = super().change_view(
+            request, object_id, form_url, {**below, **(extra_context or {})}
+        )
+        return answer
+
+
+def get_scheme_label(slug: str) -> str:
+    return SCHEMES[slug].label if slug in SCHEMES else slug
+
+
+def get_below_form(request: HttpRequest, source: Source) -> dict[str, Any]:
+    """Address, test command and secrets (never their values), as far as this reader may see."""
+    may_see = request.user.has_perm("sources.view_secret")  # type: ignore[union-attr]
+    return {
+        "source": source,
+        "scheme": SCHEMES.get(source.scheme),
+        "hook_url": get_hook_url(source),
+        "may_see_secrets": may_see,
+        "secrets": source.secrets.order_by("created_at").defer("value") if may_see else [],
+        "active_ids": {secret.pk for secret in source.secrets.active().only("pk")},
+        "curl": get_curl(source) if may_see else None,
+    }
+
+
+def show_secret(request: HttpRequest, source: Source, value: str, title: str) -> HttpResponse:
+    context = {
+        "source": source,
+        "scheme": SCHEMES[source.scheme],
+        "hook_url": get_hook_url(source),
+        "value": value,
+        "curl": get_curl(source),
+    }
+    return render_page(request, "sources/secret_once.html", title, context, parents=(SOURCES,))
+
+
+@require_POST
+@page("sources.change_source")
+def pause(request: HttpRequest, pk: int) -> HttpResponse:
+    return set_paused(request, pk, "pause")
+
+
+@require_POST
+@page("sources.change_source")
+def resume(request: HttpRequest, pk: int) -> HttpResponse:
+    return set_paused(request, pk, "resume")
+
+
+def set_paused(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
+    source = get_object_or_404(Source, pk=pk)
+    with transaction.atomic():
+        changed = source.pause() if verb == "pause" else source.resume()
+        if changed:
+            AuditEntry.record(request.user, f"source.{verb}", source)
+    messages.success(request, "It is paused." if source.paused_at else "It accepts events.")
+    return redirect("admin:sources_source_change", pk)
+
+
+@page("sources.add_secret")
+def add_secret(request: HttpRequest, pk: int) -> HttpResponse:
+    """A second secret for a rotation; its value is in this answer and nowhere else."""
+    source = get_object_or_404(Source, pk=pk)
+    form = SecretForm(request.POST or None, instance=Secret(source=source))
+    if request.method == "POST" and form.is_valid():
+        with transaction.atomic():
+            secret = form.save()
+            AuditEntry.record(request.user, "secret.create", secret, source=source.slug)
+        return show_secret(request, source, secret.value, "Secret added")
+    context = {"form": form, "source": source}
+    return render_page(
+        request, "sources/add_secret.html", "Add a secret", context, parents=(SOURCES,)
+    )
+
+
+@require_POST
+@page("sources.change_secret")
+def retire_secret(request: HttpRequest, pk: int) -> HttpResponse:
+    """Stop verifying with it now."""
+    secret = get_object_or_404(Secret.objects.select_related("source"), pk=pk)
+    with transaction.atomic():
+        if secret.retire():
+            AuditEntry.record(request.user, "secret.retire", secret, source=secret.source.slug)
+    messages.success(request, "The secret is retired: nothing is verified with it any more.")
+    return redirect("admin:sources_source_change", secret.source_id)

@@ -1,0 +1,143 @@
+"""Forms of sources and their signing secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from apps.sources.models import Secret, Source
+from apps.sources.schemes import SCHEMES, OptionField, SchemeInfo, WrongOptions, build_verifier
+from apps.sources.secret_values import can_make_secret, make_secret
+
+OPTION = "option_"
+MAX_SECRET_CHARS = 10_000
+
+
+def make_option_field(option: OptionField) -> forms.Field:
+    """The form field of one option of a scheme."""
+    common = {"label": option.label, "help_text": option.help, "required": False}
+    if option.kind == "choice":
+        widget = UnfoldAdminSelectWidget()
+        return forms.ChoiceField(choices=option.choices, widget=widget, **common)
+    if option.kind == "number":
+        return forms.FloatField(min_value=0, widget=UnfoldAdminTextInputWidget(), **common)
+    return forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget(), **common)
+
+
+class SecretField(forms.CharField):
+    """Written and never shown: the browser gets no value back, not even after an error."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})
+        super().__init__(widget=widget, required=False, max_length=MAX_SECRET_CHARS, **kwargs)
+
+
+def explain_secret(field: forms.Field, info: SchemeInfo) -> None:
+    """Say where this scheme's secret comes from, and whether one can be made up."""
+    can_make = can_make_secret(info.slug)
+    field.required = not can_make
+    leave = " Leave it empty to have one made; it is shown once." if can_make else ""
+    field.help_text = info.secret_help + leave
+    if not info.can_sign:
+        field.widget = UnfoldAdminTextareaWidget()  # a public key in several lines
+
+
+class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A source with the options of its scheme as fields `option_<name>`.
+
+    The scheme is chosen before the form and stays: another scheme is another source.
+    """
+
+    scheme_slug = ""
+
+    class Meta:
+        model = Source
+        fields = ["name", "slug", "pipeline", "max_body_bytes"]
+        labels = {"slug": "Address"}
+        help_texts = {"slug": "The end of the webhook's address: /hooks/<this>."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.info: SchemeInfo = SCHEMES[self.instance.scheme or self.scheme_slug]
+        for option in self.info.fields:
+            self.fields[OPTION + option.name] = make_option_field(option)
+            stored = self.instance.options.get(option.name, option.default)
+            self.initial.setdefault(OPTION + option.name, stored)
+
+    def get_options(self) -> dict[str, Any]:
+        """What differs from the scheme's defaults: a better default then reaches old sources."""
+        given = {
+            field.name: self.cleaned_data.get(OPTION + field.name) for field in self.info.fields
+        }
+        defaults = self.info.default_options
+        return {name: value for name, value in given.items() if value != defaults[name]}
+
+    def get_secret_values(self) -> list[str]:
+        return [secret.value for secret in self.instance.get_active_secrets()]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not any(name.startswith(OPTION) for name in self.errors):
+            self.instance.scheme, self.instance.options = self.info.slug, self.get_options()
+            self._check_scheme()
+        return cleaned
+
+    def _check_scheme(self) -> None:
+        try:
+            build_verifier(self.info.slug, self.instance.options, self.get_secret_values())
+        except WrongOptions as error:
+            name = "secret" if error.field == "secrets" else OPTION + error.field
+            self.add_error(name if name in self.fields else None, error.message)
+
+
+class NewSourceForm(SourceForm):
+    """The same, with its first secret."""
+
+    secret = SecretField(label="Signing secret")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.info.needs_secret:
+            del self.fields["secret"]
+            return
+        explain_secret(self.fields["secret"], self.info)
+
+    def get_secret_values(self) -> list[str]:
+        return [value] if (value := self.cleaned_data.get("secret")) else []
+
+    def make_secret(self) -> str | None:
+        """The typed secret or one made up; None where the scheme has none."""
+        if "secret" not in self.fields:
+            return None
+        typed: str = self.cleaned_data["secret"]
+        return typed or make_secret(self.info.slug, self.instance.options)
+
+
+class SecretForm(forms.ModelForm):  # type: ignore[type-arg]
+    """One more secret for a source, for a rotation without downtime."""
+
+    value = SecretField(label="Value")
+
+    class Meta:
+        model = Secret
+        fields = ["value"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        explain_secret(self.fields["value"], SCHEMES[self.instance.source.scheme])
+
+    def clean_value(self) -> str:
+        source = self.instance.source
+        try:
+            value: str = self.cleaned_data["value"] or make_secret(source.scheme, source.options)
+            build_verifier(source.scheme, source.options, [value])
+        except WrongOptions as error:
+            raise forms.ValidationError(error.message) from None
+        return value
