@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application
 
 django_application: Any = get_asgi_application()
 
+from apps.dashboard.routing import websocket_application  # noqa: E402 - models need Django set up
 from apps.ingest.app import PREFIX, Ingest  # noqa: E402 - models need Django set up
 
 Scope = MutableMapping[str, Any]
@@ -29,6 +30,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await ingest(scope, receive, send)
         else:
             await django_application(scope, receive, send)
+    elif kind == "websocket":
+        await websocket_application(scope, receive, send)
     elif kind == "lifespan":
         await run_lifespan(receive, send)
 
