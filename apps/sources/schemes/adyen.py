@@ -83,4 +83,4 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
-FAMILY = Family((), AdyenVerifier)
+FAMILY = Family("adyen", (), AdyenVerifier)

@@ -135,4 +135,4 @@ def _text(message: dict[str, Any], name: str) -> str:
     return value
 
 
-FAMILY = Family(FIELDS, SnsVerifier)
+FAMILY = Family("aws_sns", FIELDS, SnsVerifier)

@@ -55,4 +55,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     return {"Authorization": f"Basic {text}"}
 
 
-FAMILY = Family((), BasicAuthVerifier, sign)
+FAMILY = Family("basic_auth", (), BasicAuthVerifier, sign)

@@ -92,4 +92,4 @@ def _field(search: Search, document: Any) -> bytes:
     return str(value).encode("utf-8", "surrogatepass")
 
 
-FAMILY = Family(FIELDS, BodyFieldsVerifier)
+FAMILY = Family("body_fields", FIELDS, BodyFieldsVerifier)

@@ -33,8 +33,9 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`fields` are the family's options (a provider's row fixes most of them)."""
+    """`name` stands in providers.toml; a provider's row fixes most of the `fields`."""
 
+    name: str
     fields: tuple[OptionField, ...]
     build: Callable[[Setup], Verifier]
     sign: Callable[[Options, Outgoing], dict[str, str]] | None = None

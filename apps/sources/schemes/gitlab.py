@@ -81,4 +81,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     return shared_token.sign(_TOKEN, event)
 
 
-FAMILY = Family((TOLERANCE_FIELD,), GitLabVerifier, sign)
+FAMILY = Family("gitlab", (TOLERANCE_FIELD,), GitLabVerifier, sign)

@@ -84,4 +84,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     }
 
 
-FAMILY = Family(FIELDS, Hook0Verifier, sign)
+FAMILY = Family("hook0", FIELDS, Hook0Verifier, sign)

@@ -81,4 +81,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     return template.sign(_v3(options), replace(event, url=_decoded(event.url)))
 
 
-FAMILY = Family((TOLERANCE_FIELD, PUBLIC_URL_FIELD), HubSpotVerifier, sign)
+FAMILY = Family("hubspot", (TOLERANCE_FIELD, PUBLIC_URL_FIELD), HubSpotVerifier, sign)

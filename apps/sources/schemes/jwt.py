@@ -98,4 +98,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     return {options.first_header("header"): (signed + b"." + key.sign(signed)).decode("ascii")}
 
 
-FAMILY = Family(FIELDS, JwtVerifier, sign)
+FAMILY = Family("jwt", FIELDS, JwtVerifier, sign)

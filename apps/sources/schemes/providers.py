@@ -26,19 +26,20 @@ from apps.sources.schemes.family import Family
 from apps.sources.schemes.labels import LABEL_FIELDS
 from apps.sources.schemes.options import OptionField
 
-FAMILIES: Mapping[str, Family] = {
-    "adyen": adyen.FAMILY,
-    "aws_sns": aws_sns.FAMILY,
-    "basic_auth": basic_auth.FAMILY,
-    "body_fields": body_fields.FAMILY,
-    "gitlab": gitlab.FAMILY,
-    "hook0": hook0.FAMILY,
-    "hubspot": hubspot.FAMILY,
-    "jwt": jwt.FAMILY,
-    "template": template.FAMILY,
-    "token": shared_token.FAMILY,
-    "url_params": url_params.FAMILY,
-}
+_FAMILIES = (
+    adyen.FAMILY,
+    aws_sns.FAMILY,
+    basic_auth.FAMILY,
+    body_fields.FAMILY,
+    gitlab.FAMILY,
+    hook0.FAMILY,
+    hubspot.FAMILY,
+    jwt.FAMILY,
+    shared_token.FAMILY,
+    template.FAMILY,
+    url_params.FAMILY,
+)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _FAMILIES}
 _TABLE = Path(__file__).with_name("providers.toml")
 _SHOWN = frozenset(("label", "docs", "paste", "secret"))
 _RULES = frozenset(("family", "adjustable", "challenge", "answer", "needs_secret", "can_sign"))

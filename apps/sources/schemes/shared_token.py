@@ -46,4 +46,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     return {options.first_header("header"): options.text("prefix") + event.secret}
 
 
-FAMILY = Family(FIELDS, TokenVerifier, sign)
+FAMILY = Family("token", FIELDS, TokenVerifier, sign)

@@ -166,4 +166,4 @@ def _entries(options: Options) -> list[str]:
     return [entry.strip() for entry in entries if entry.strip()]
 
 
-FAMILY = Family(FIELDS, TemplateVerifier, sign)
+FAMILY = Family("template", FIELDS, TemplateVerifier, sign)

@@ -114,4 +114,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     }
 
 
-FAMILY = Family(FIELDS, UrlParamsVerifier, sign)
+FAMILY = Family("url_params", FIELDS, UrlParamsVerifier, sign)

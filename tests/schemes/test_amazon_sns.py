@@ -1,0 +1,144 @@
+"""Amazon SNS: the certificate's address, the topic and the signed fields all have to be right."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from apps.sources.schemes import CertificateUnavailable, SignatureRefused, Verifier, build_verifier
+from tests.schemes.requests import NOW, request_with
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:orders"
+CERTIFICATE_URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem"
+SUBSCRIBE_URL = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=1"
+MESSAGE = {
+    "Type": "Notification",
+    "MessageId": "9d2c5580",
+    "TopicArn": TOPIC,
+    "Message": "{}",
+    "Timestamp": "2023-11-14T22:13:20.000Z",
+    "SignatureVersion": "2",
+    "SigningCertURL": CERTIFICATE_URL,
+}
+CONFIRMATION = {
+    **MESSAGE,
+    "Type": "SubscriptionConfirmation",
+    "Token": "1",
+    "SubscribeURL": SUBSCRIBE_URL,
+}
+
+
+@cache
+def key_and_certificate() -> tuple[rsa.RSAPrivateKey, bytes]:
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2023, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=3650))
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate.public_bytes(Encoding.PEM)
+
+
+def signed(message: dict[str, str], **changes: str) -> bytes:
+    """The message as its body, changed after it was signed."""
+    left_out = ("SignatureVersion", "SigningCertURL")
+    names = sorted(name for name in message if name not in left_out)
+    text = "".join(f"{name}\n{message[name]}\n" for name in names)
+    signature = key_and_certificate()[0].sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    sent = {**message, "Signature": base64.b64encode(signature).decode(), **changes}
+    return json.dumps(sent).encode()
+
+
+def verifier(topic: str = TOPIC) -> Verifier:
+    cache = {CERTIFICATE_URL: key_and_certificate()[1]}
+    return build_verifier("aws-sns", {"topic_arn": topic}, [], fetch_certificate=cache.get)
+
+
+def code_of(body: bytes, topic: str = TOPIC) -> str:
+    with pytest.raises(SignatureRefused) as refused:
+        verifier(topic).verify(request_with({}, body))
+    return refused.value.code
+
+
+def test_a_message_of_the_topic_is_taken_with_its_id_and_type() -> None:
+    verified = verifier().verify(request_with({}, signed(MESSAGE)))
+    assert (verified.event_id, verified.event_type) == ("9d2c5580", "Notification")
+
+
+@pytest.mark.parametrize("name", ["Message", "MessageId", "Subject", "Timestamp", "Type"])
+def test_each_signed_field_counts(name: str) -> None:
+    changed = {"Timestamp": "2023-11-14T22:13:21.000Z", "Type": "UnsubscribeConfirmation"}
+    body = signed(MESSAGE, **{name: changed.get(name, "changed"), "Token": "1"})
+    assert code_of(body) in {"bad_signature", "missing_signature"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com.evil.example/a.pem",
+        "https://evil.example/sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com@evil.example/a.pem",
+        "https://evil-sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com/a.pem?x=https://evil.example",
+        "https://sns.eu-west-1.amazonaws.com:8443/a.pem",
+        "https://SNS.eu-west-1.amazonaws.com/../a.pem",
+        "https://bucket.s3.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com/a.pem\n",
+    ],
+)
+def test_a_certificate_elsewhere_is_never_asked_for(url: str) -> None:
+    asked: list[str] = []
+
+    def fetch(address: str) -> bytes | None:
+        asked.append(address)
+        return key_and_certificate()[1]
+
+    with pytest.raises(SignatureRefused) as refused:
+        build_verifier("aws-sns", {"topic_arn": TOPIC}, [], fetch_certificate=fetch).verify(
+            request_with({}, signed(MESSAGE, SigningCertURL=url))
+        )
+    assert refused.value.code == "untrusted_certificate"
+    assert asked == []
+
+
+def test_another_customers_topic_is_refused() -> None:
+    assert code_of(signed(MESSAGE), "arn:aws:sns:eu-west-1:999999999999:orders") == "bad_signature"
+
+
+def test_a_message_older_than_an_hour_is_refused() -> None:
+    body = signed({**MESSAGE, "Timestamp": "2023-11-14T21:13:19.000Z"})
+    assert code_of(body) == "stale_timestamp"
+
+
+def test_a_certificate_that_is_not_fetched_yet_is_asked_for_by_its_url() -> None:
+    empty = build_verifier("aws-sns", {"topic_arn": TOPIC}, [])
+    with pytest.raises(CertificateUnavailable) as unavailable:
+        empty.verify(request_with({}, signed(MESSAGE)))
+    assert unavailable.value.url == CERTIFICATE_URL
+    assert not unavailable.value.permanent
+
+
+def test_a_confirmation_is_answered_with_the_address_to_visit() -> None:
+    answer = verifier().handshake(request_with({}, signed(CONFIRMATION), NOW))
+    assert answer is not None
+    assert answer.visit_url == SUBSCRIBE_URL
+
+
+def test_a_confirmation_that_leads_elsewhere_is_no_handshake() -> None:
+    body = signed({**CONFIRMATION, "SubscribeURL": "https://evil.example/?Action=Confirm"})
+    assert verifier().handshake(request_with({}, body)) is None
