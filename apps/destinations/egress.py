@@ -8,12 +8,13 @@ size.
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -30,6 +31,8 @@ DRAIN_S = 1.0
 BROKEN = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 
 _deadline: ContextVar[float] = ContextVar("deadline")
+_pools: dict[tuple[str, ...], httpcore.ConnectionPool] = {}
+_pools_lock = threading.Lock()
 
 
 class EgressError(Exception):
@@ -132,16 +135,26 @@ def _get_remaining_s() -> float:
     return max(_deadline.get() - time.monotonic(), 0.001)
 
 
-@lru_cache(maxsize=2)
 def _get_pool(allow: tuple[str, ...]) -> httpcore.ConnectionPool:
     # One pool for each EGRESS_ALLOW: no connection outlives the rule that let it through.
-    return httpcore.ConnectionPool(
-        ssl_context=_get_ssl_context(),
-        max_connections=200,
-        max_keepalive_connections=50,
-        keepalive_expiry=3.0,
-        network_backend=_CheckedBackend(allow),
-    )
+    with _pools_lock:
+        if allow not in _pools:
+            _pools[allow] = httpcore.ConnectionPool(
+                ssl_context=_get_ssl_context(),
+                max_connections=200,
+                max_keepalive_connections=50,
+                keepalive_expiry=3.0,
+                network_backend=_CheckedBackend(allow),
+            )
+        return _pools[allow]
+
+
+def close_connections() -> None:
+    """Close every open connection: for the end of a process."""
+    with _pools_lock:
+        for pool in _pools.values():
+            pool.close()
+        _pools.clear()
 
 
 @cache
@@ -180,7 +193,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
         try:
             addresses = resolve(host, port)
         except (OSError, UnicodeError):
-            raise httpcore.ConnectError("name not found") from None
+            raise EgressError("The destination's host name can't be found.") from None
         for address in addresses:
             self._check(address, port)
         return addresses

@@ -6,11 +6,18 @@ was paused and wakes up finds another fence, and its write changes nothing.
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from decimal import Decimal
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    transaction,
+)
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -22,6 +29,7 @@ from apps.pipelines.prepare import PreparedRequest
 
 STEP = "llm"
 LEASE_MARGIN_S = 10.0
+RECORD_PAUSES_S = (0.2, 1.0, 2.0, 4.0, 8.0)
 State = LLMCall.State
 
 
@@ -71,7 +79,20 @@ def reopen(call: LLMCall, event: Event) -> LLMCall | None:
 
 
 def answer(call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal) -> bool:
-    """Intent or unknown → answered. False if the call was opened again meanwhile."""
+    """Intent or unknown → answered. False if the call was opened again meanwhile.
+
+    The answer is paid and exists only here: a database that is away is waited for, up to 15 s.
+    """
+    for pause_s in RECORD_PAUSES_S:
+        try:
+            return _record(call, completion, problem, cost_usd)
+        except (OperationalError, InterfaceError):
+            close_old_connections()
+            time.sleep(pause_s)
+    return _record(call, completion, problem, cost_usd)
+
+
+def _record(call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal) -> bool:
     return _update(
         call,
         (State.INTENT, State.UNKNOWN),

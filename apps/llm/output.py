@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+import re2
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 MAX_SCHEMA_CHARS = 50_000
 MAX_ANSWER_CHARS = 500_000
@@ -37,29 +41,75 @@ def check_schema(schema: Any) -> None:
     """Raises `WrongSchema`. An empty schema is none: any text is an answer."""
     if not isinstance(schema, dict):
         raise WrongSchema("It must be a JSON object.")
+    _check_size(schema)
     try:
-        text = json.dumps(schema, allow_nan=False)
         Draft202012Validator.check_schema(schema)
-        _check_references(schema)
+        resource = DRAFT202012.create_resource(schema)
+        _check_parts(schema, Registry().with_resource("", resource).resolver())
     except SchemaError as error:
         raise WrongSchema(f"It is not JSON Schema (draft 2020-12): {error.message}") from None
-    except (RecursionError, ValueError) as error:
-        raise WrongSchema(str(error) or "It is nested too deeply.") from None
+    except RecursionError:
+        raise WrongSchema("It is nested too deeply.") from None
+
+
+def _check_size(schema: dict[str, Any]) -> None:
+    try:
+        text = json.dumps(schema, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise WrongSchema("It is not JSON, or nested too deeply.") from None
     if len(text) > MAX_SCHEMA_CHARS:
         raise WrongSchema(f"It is longer than {MAX_SCHEMA_CHARS:,} characters.")
 
 
-def _check_references(part: Any) -> None:
+def _check_parts(part: Any, resolver: Any) -> None:
     if isinstance(part, dict):
-        for key in ("$ref", "$dynamicRef"):
-            reference = part.get(key)
-            if isinstance(reference, str) and not reference.startswith("#"):
-                raise WrongSchema(f"{key} must stay inside the schema: it starts with #.")
-        for value in part.values():
-            _check_references(value)
+        for key, value in part.items():
+            if isinstance(value, str) and key in ("$ref", "$dynamicRef"):
+                _check_reference(value, resolver)
+            if isinstance(value, str) and key == "pattern":
+                _check_pattern(value)
+            if isinstance(value, dict) and key == "patternProperties":
+                raise WrongSchema("patternProperties is not supported: name the properties.")
+            _check_parts(value, resolver)
     elif isinstance(part, list):
         for value in part:
-            _check_references(value)
+            _check_parts(value, resolver)
+
+
+def _check_reference(reference: str, resolver: Any) -> None:
+    if not reference.startswith("#"):
+        raise WrongSchema("A $ref must stay inside the schema: it starts with #.")
+    try:
+        resolver.lookup(reference)
+    except Unresolvable:
+        raise WrongSchema(f"{reference[:200]} leads nowhere in the schema.") from None
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        _compile_pattern(pattern)
+    except re2.error:
+        raise WrongSchema(
+            f"{pattern[:200]} is not a regular expression that takes linear time (RE2's syntax)."
+        ) from None
+
+
+@lru_cache(maxsize=500)
+def _compile_pattern(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(pattern, options)
+
+
+def _fits_pattern(
+    validator: Any, pattern: str, instance: Any, schema: Any
+) -> Iterator[ValidationError]:
+    # RE2, because Python's own expressions can take longer than anybody waits.
+    if isinstance(instance, str) and not _compile_pattern(pattern).search(instance):
+        yield ValidationError("does not match the pattern")
+
+
+_Validator: Any = extend(Draft202012Validator, {"pattern": _fits_pattern})
 
 
 def read_answer(text: str, schema: dict[str, Any]) -> Any:
@@ -136,6 +186,6 @@ def _describe(error: ValidationError) -> str:
 
 
 @lru_cache(maxsize=200)
-def _get_validator(schema: str) -> Draft202012Validator:
+def _get_validator(schema: str) -> Any:
     # An empty registry: a reference to elsewhere fails instead of being fetched.
-    return Draft202012Validator(json.loads(schema), registry=Registry())
+    return _Validator(json.loads(schema), registry=Registry())

@@ -14,8 +14,8 @@ from jmespath.visitor import Options, TreeInterpreter
 from apps.pipelines.payload import PrepareError
 
 MAX_EXPRESSION_CHARS = 4000
-MAX_STEPS = 200_000
-MAX_ITEMS = 100_000  # of one list, or characters of one text made by the expression
+MAX_STEPS = 500_000
+MAX_ITEMS = 2_000_000  # of one list, or characters of one text: above any payload
 MAX_RESULT_CHARS = 500_000  # as JSON
 
 
@@ -35,16 +35,39 @@ class ResultTooLarge(PrepareError):
     code = "result_too_large"
 
 
+def _measure(value: Any) -> None:
+    # `[@,@]|[@,@]|…` names one part 2ⁿ times: comparing or writing it out would take as long.
+    if isinstance(value, list | dict):
+        to_json(value)
+
+
+def _equals(left: Any, right: Any) -> bool:
+    _measure(left)
+    return bool(TreeInterpreter.COMPARATOR_FUNC["eq"](left, right))
+
+
 class _Functions(functions.Functions):
-    """JMESPath's functions; `to_string` is the one that could write out a huge structure."""
+    """JMESPath's functions, with bounds on the two that look at a whole structure."""
 
     @functions.signature({"types": []})
     def _func_to_string(self, arg: Any) -> str:
         return arg if isinstance(arg, str) else to_json(arg)
 
+    @functions.signature({"types": ["array", "string"]}, {"types": []})
+    def _func_contains(self, subject: Any, search: Any) -> bool:
+        _measure(search)
+        if isinstance(subject, str) and not isinstance(search, str):
+            return False
+        return search in subject
+
 
 class _Interpreter(TreeInterpreter):
-    """Counts its steps: shared substructures make exponential work possible in few characters."""
+    """Counts its steps, and looks at the size of what it makes."""
+
+    COMPARATOR_FUNC = TreeInterpreter.COMPARATOR_FUNC | {
+        "eq": _equals,
+        "ne": lambda left, right: not _equals(left, right),
+    }
 
     def __init__(self) -> None:
         super().__init__(Options(custom_functions=_Functions()))
@@ -55,8 +78,8 @@ class _Interpreter(TreeInterpreter):
         if self._steps > MAX_STEPS:
             raise ResultTooLarge(f"The expression took more than {MAX_STEPS:,} steps.")
         result = super().visit(node, *args, **kwargs)
-        if isinstance(result, list) and len(result) > MAX_ITEMS:
-            raise ResultTooLarge(f"The expression made a list of more than {MAX_ITEMS:,} items.")
+        if isinstance(result, list | str) and len(result) > MAX_ITEMS:
+            raise ResultTooLarge(f"The expression made more than {MAX_ITEMS:,} items or letters.")
         return result
 
 

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from django.db import close_old_connections, connection
+from django.db import OperationalError, close_old_connections, connection
 from django.utils import timezone
 
 from apps.events.models import Event
@@ -241,6 +242,32 @@ def test_each_event_pays_for_itself(helpdesk: Source, ask: Ask, fake_llm: FakeLL
     for _ in range(2):
         ask(make_event(helpdesk, b'{"text": "the same [[e1]]"}'))
     assert fake_llm.calls["e1"] == 2
+
+
+class BriefOutage:
+    """The database is away for the first two tries to record an answer."""
+
+    def __init__(self) -> None:
+        self.left = 2
+
+    def __call__(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if self.left and sql.startswith("UPDATE") and "answered" in params:
+            self.left -= 1
+            raise OperationalError("the database is away")
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_paid_answer_survives_a_database_that_is_away_for_a_moment(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM
+) -> None:
+    event = make_case("e1")
+    with connection.execute_wrapper(outage := BriefOutage()):
+        assert ask(event).answer == {"category": "x"}
+    assert outage.left == 0
+    assert event.llm_calls.get().state == LLMCall.State.ANSWERED
 
 
 @pytest.mark.django_db(transaction=True)
