@@ -7,7 +7,7 @@ import re
 GAUGES_AND_COUNTERS = {
     *("pipeline_queue_length", "pipeline_consumer_lag", "pipeline_llm_latency_seconds"),
     *("pipeline_error_rate", "pipeline_dead_letters", "pipeline_workflow_success_rate"),
-    *("pipeline_queue_durable", "pipeline_part_up", "pipeline_events", "pipeline_events_held"),
+    *("pipeline_queue_durable", "pipeline_part_up", "pipeline_events_held"),
     *("pipeline_ingest_accepted_total", "pipeline_ingest_duplicates_total"),
     *("pipeline_ingest_rejected_total", "pipeline_attempts_total", "pipeline_llm_calls_total"),
     *("pipeline_llm_cost_usd_total", "pipeline_dispatcher_buried_total"),
