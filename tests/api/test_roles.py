@@ -1,0 +1,131 @@
+"""Who may do what in the API: one table, asked for every role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from apps.accounts.models import User
+from apps.api.router import NOUNS
+from apps.destinations.models import Destination
+from apps.events.models import Status
+from apps.sources.models import Source
+from tests.api.clients import assert_problem, with_session, with_token
+from tests.fixtures.cast import make_event, make_user
+
+ADMIN, SUPPORT, VIEWER = {"admin"}, {"admin", "support"}, {"admin", "support", "viewer"}
+PIPELINE = {"slug": "p2", "name": "P2", "prompt": "Say {{ text }}", "destination": "inbox"}
+SOURCE = {"slug": "s2", "name": "S2", "scheme": "github", "secrets": ["s"], "pipeline": "triage"}
+
+
+@dataclass(frozen=True)
+class Door:
+    """One request, who is let in, and what they are answered."""
+
+    method: str
+    path: str
+    roles: set[str]
+    status: int = 200
+    body: Any = None
+
+
+DOORS = (
+    Door("get", "events/", VIEWER),
+    Door("get", "events/{event}/", VIEWER),
+    Door("post", "events/{event}/retry/", SUPPORT, 202),
+    Door("post", "events/{event}/discard/", SUPPORT),
+    Door("get", "dead-letters/", VIEWER),
+    Door("post", "dead-letters/retry/", SUPPORT, 202, {}),
+    Door("post", "dead-letters/discard/", SUPPORT, 200, {}),
+    Door("get", "stats/", VIEWER),
+    Door("get", "sources/", VIEWER),
+    Door("get", "sources/helpdesk/", VIEWER),
+    Door("post", "sources/", ADMIN, 201, SOURCE),
+    Door("patch", "sources/helpdesk/", ADMIN, 200, {"name": "Desk"}),
+    Door("post", "sources/helpdesk/pause/", ADMIN),
+    Door("post", "sources/helpdesk/resume/", ADMIN, 409),
+    Door("delete", "sources/helpdesk/", ADMIN, 409),
+    Door("get", "secrets/", ADMIN),
+    Door("get", "secrets/{secret}/", ADMIN),
+    Door("post", "secrets/", ADMIN, 201, {"source": "helpdesk"}),
+    Door("post", "secrets/{secret}/retire/", ADMIN),
+    Door("delete", "secrets/{secret}/", ADMIN, 204),
+    Door("get", "pipelines/", VIEWER),
+    Door("get", "pipelines/triage/", VIEWER),
+    Door("get", "pipelines/triage/versions/", VIEWER),
+    Door("post", "pipelines/", ADMIN, 201, PIPELINE),
+    Door("patch", "pipelines/triage/", ADMIN, 200, {"prompt": "Sort {{ text }}"}),
+    Door("delete", "pipelines/triage/", ADMIN, 409),
+    Door("get", "destinations/", VIEWER),
+    Door("get", "destinations/inbox/", VIEWER),
+    Door("post", "destinations/", ADMIN, 201, {"slug": "i2", "name": "I2", "kind": "inbox"}),
+    Door("patch", "destinations/inbox/", ADMIN, 200, {"name": "Box"}),
+    Door("delete", "destinations/spare/", ADMIN, 204),
+    Door("get", "tokens/", ADMIN),
+    Door("get", "tokens/{token}/", ADMIN),
+    Door("post", "tokens/", ADMIN, 201, {"name": "t", "scopes": ["all"]}),
+    Door("post", "tokens/{token}/revoke/", ADMIN),
+    Door("delete", "tokens/{token}/", ADMIN, 204),
+    Door("get", "audit/", ADMIN),
+)
+IDS = [f"{door.method} {door.path}" for door in DOORS]
+
+
+def knock(door: Door, user: User, helpdesk: Source) -> Any:
+    """Ask at the door, in a world where what it names exists."""
+    Destination.objects.create(slug="spare", name="Spare", kind="inbox")
+    event = make_event(helpdesk, status=Status.DEAD)
+    client = with_token(user)
+    names = {
+        "event": event.public_id,
+        "secret": helpdesk.secrets.get().pk,
+        "token": user.api_tokens.get().pk,
+    }
+    path = "/api/v1/" + door.path.format(**names)
+    return getattr(client, door.method)(path, door.body, format="json")
+
+
+@pytest.mark.parametrize("role", ["admin", "support", "viewer"])
+@pytest.mark.parametrize("door", DOORS, ids=IDS)
+def test_a_door_opens_to_its_roles_only(helpdesk: Source, door: Door, role: str) -> None:
+    response = knock(door, make_user("someone", role), helpdesk)
+    if role in door.roles:
+        assert response.status_code == door.status, response.content
+    else:
+        assert_problem(response, 403, "Your role lacks the permission")
+
+
+@pytest.mark.parametrize("door", DOORS, ids=IDS)
+def test_a_stranger_comes_in_nowhere(helpdesk: Source, charlie: User, door: Door) -> None:
+    assert_problem(knock(door, charlie, helpdesk), 403, "Your role lacks the permission")
+
+
+def test_every_action_of_the_api_stands_in_the_table() -> None:
+    actions = {
+        (noun, action.name if hasattr(action, "name") else action.__name__)
+        for noun, view_set in NOUNS.items()
+        for action in view_set.get_extra_actions()
+    }
+    known = {(door.path.split("/")[0], door.path.rstrip("/").split("/")[-1]) for door in DOORS}
+    missing = {(noun, name.lower()) for noun, name in actions} - known
+    assert not missing
+
+
+def test_every_action_says_what_it_needs() -> None:
+    routine = ("list", "retrieve", "create", "partial_update", "destroy")
+    for view_set in NOUNS.values():
+        own = [name for name in routine if hasattr(view_set, name)]
+        own += [action.__name__ for action in view_set.get_extra_actions()]
+        assert set(own) == set(view_set.access), view_set
+
+
+def test_a_browser_reads_by_its_session_and_writes_with_csrf_only(
+    bob: User, helpdesk: Source
+) -> None:
+    event = make_event(helpdesk, status=Status.DEAD)
+    browser = with_session(bob)
+    assert browser.get("/api/v1/events/").status_code == 200
+    refused = browser.post(f"/api/v1/events/{event.public_id}/discard/")
+    assert_problem(refused, 403, "CSRF")
