@@ -13,10 +13,10 @@ import jmespath
 import jmespath.exceptions
 
 from apps.sources.schemes.base import UNREAD, Request
+from apps.sources.schemes.form import MAX_PARAMETERS, is_form
 from apps.sources.schemes.options import WrongOptions
 
 _PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-_FORM = b"application/x-www-form-urlencoded"
 _UNREADABLE = object()
 
 Search = Callable[[Any], Any]
@@ -34,18 +34,14 @@ def read_body(request: Request) -> Any:
 
 def is_json(request: Request) -> bool:
     """Whether the body is JSON (a form is not)."""
-    return not _is_form(request) and _parsed(request) is not _UNREADABLE
+    return not is_form(request) and _parsed(request) is not _UNREADABLE
 
 
 def _parsed(request: Request) -> Any:
     if request.document is UNREAD:
-        read = _read_form if _is_form(request) else _read_json
+        read = _read_form if is_form(request) else _read_json
         request.document = read(request.body)
     return request.document
-
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get(b"content-type", b"").lower().startswith(_FORM)
 
 
 def _read_json(body: bytes) -> Any:
@@ -73,7 +69,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _read_form(body: bytes) -> Any:
     try:
-        form = parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1000)
+        form = parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
         return _UNREADABLE
     return {name: values[0] for name, values in form.items()}

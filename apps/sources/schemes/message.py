@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from apps.sources.schemes.base import MissingSignature, Request
+from apps.sources.schemes.form import signed_parameters
 from apps.sources.schemes.options import Options, WrongOptions, first_value, header_name
 
 Message = Callable[[Request, bytes], bytes]
@@ -27,10 +28,15 @@ def _method(request: Request, timestamp: bytes) -> bytes:
     return request.method.encode("ascii", "replace")
 
 
+def _parameters(request: Request, timestamp: bytes) -> bytes:
+    return signed_parameters(request)
+
+
 _PIECES: dict[str, _Piece] = {
     "body": _body,
     "timestamp": _timestamp,
     "method": _method,
+    "params": _parameters,
 }
 
 
@@ -55,8 +61,8 @@ def _header_piece(names: tuple[bytes, ...]) -> _Piece:
 def compile_message(options: Options) -> Message:
     """Made from the options signed, id_header, public_url. Raises `WrongOptions` ("signed")."""
     template = options.text("signed")
-    if "{body}" not in template or "\0" in template:
-        raise WrongOptions("signed", "What is signed must contain {body}.")
+    if not ("{body}" in template or "{params}" in template) or "\0" in template:
+        raise WrongOptions("signed", "What is signed must contain {body} (or {params} of a form).")
     if template == "{body}":
         return _body
     pieces = tuple(_piece(name, options) for name in _PLACEHOLDER.findall(template))

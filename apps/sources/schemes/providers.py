@@ -19,7 +19,7 @@ from apps.sources.schemes import (
     jwt,
     shared_token,
     template,
-    url_params,
+    twilio,
 )
 from apps.sources.schemes.challenges import VERIFY_TOKEN_FIELD
 from apps.sources.schemes.family import Family
@@ -37,7 +37,7 @@ _FAMILIES = (
     jwt.FAMILY,
     shared_token.FAMILY,
     template.FAMILY,
-    url_params.FAMILY,
+    twilio.FAMILY,
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _FAMILIES}
 _TABLE = Path(__file__).with_name("providers.toml")

@@ -17,6 +17,7 @@ from apps.sources.schemes.base import (
 )
 from apps.sources.schemes.encodings import ENCODINGS, KEY_FORMS
 from apps.sources.schemes.family import Family, Outgoing, Setup, refuse_without_secret
+from apps.sources.schemes.form import CONTENT_TYPE
 from apps.sources.schemes.keys import ALGORITHMS, Key, make_key
 from apps.sources.schemes.message import compile_message
 from apps.sources.schemes.options import (
@@ -48,7 +49,8 @@ FIELDS = (
         "signed",
         "What is signed",
         default="{body}",
-        help="Pieces: {id} {timestamp} {body} {method} {url} {header:NAME}; all else is literal.",
+        help="Pieces: {id} {timestamp} {body} {method} {url} {params} {header:NAME}; all else is "
+        "literal. {params} is name and value of each form parameter, sorted.",
     ),
     OptionField("algorithm", "Algorithm", kind="choice", default="hmac-sha256", choices=ALGORITHMS),
     OptionField(
@@ -151,6 +153,8 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
         headers[id_header] = event.event_id
     if timestamp_header := options.first_header("timestamp_header"):
         headers[timestamp_header] = stamp
+    if "{params}" in options.text("signed"):
+        headers["Content-Type"] = CONTENT_TYPE.decode("ascii")
     seen = {name.lower().encode(): value.strip().encode() for name, value in headers.items()}
     message = compile_message(options)
     signed = message(Request("POST", event.url, seen, event.body, event.now), stamp.encode())

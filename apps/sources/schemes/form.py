@@ -1,0 +1,33 @@
+"""Forms whose decoded parameters are signed, not their bytes."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from apps.sources.schemes.base import MalformedSignature, Request
+
+CONTENT_TYPE = b"application/x-www-form-urlencoded"
+MAX_PARAMETERS = 1000
+
+
+def is_form(request: Request) -> bool:
+    return request.headers.get(b"content-type", b"").lower().startswith(CONTENT_TYPE)
+
+
+def signed_parameters(request: Request) -> bytes:
+    """Name and value of each parameter, sorted by both, a repeat once.
+
+    Raises MalformedSignature where the body is no form that can be read without loss.
+    """
+    if not is_form(request):
+        raise MalformedSignature("The body is not a form, whose parameters would be signed.")
+    try:
+        pairs = parse_qsl(
+            request.body.decode("utf-8"),
+            keep_blank_values=True,
+            max_num_fields=MAX_PARAMETERS,
+            errors="strict",
+        )
+    except ValueError:
+        raise MalformedSignature("The body is not a readable form.") from None
+    return "".join(name + value for name, value in sorted(set(pairs))).encode("utf-8")
