@@ -28,8 +28,8 @@ class RolePermission(BasePermission):
         if not (request.user and request.user.is_authenticated):
             return False
         action = getattr(view, "action", None)
-        if action is None:
-            return True  # the method does not exist here: the view answers 405
+        if action in (None, "metadata"):
+            return True  # the method (or OPTIONS) does not exist here: the view answers 405
         access: Mapping[str, Needs] = getattr(view, "access", {})
         if action not in access:
             raise PermissionDenied("Nobody may do this.")

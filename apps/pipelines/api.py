@@ -104,14 +104,18 @@ class PipelineSerializer(SlugOnceMixin, StrictSerializer, ConfigSerializer):
         pipeline.publish(self.context["request"].user, **validated_data)
         return pipeline
 
-    def update(self, pipeline: Any, validated_data: dict[str, Any]) -> Any:
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         validated_data.pop("slug", None)
-        pipeline.name = validated_data.pop("name", pipeline.name)
+        name = validated_data.pop("name", None)
         with transaction.atomic():
-            pipeline.save(update_fields=["name", "updated_at"])
+            # What is kept is read behind the lock, or else two changes at once lose one.
+            pipeline = Pipeline.objects.select_for_update().get(pk=instance.pk)
+            if name:
+                pipeline.name = name
+                pipeline.save(update_fields=["name", "updated_at"])
             if validated_data:
                 before = pipeline.current_version
-                kept = {name: getattr(before, name) for name in CONFIG} if before else {}
+                kept = {each: getattr(before, each) for each in CONFIG} if before else {}
                 pipeline.publish(self.context["request"].user, **kept | validated_data)
         return pipeline
 

@@ -17,7 +17,7 @@ class Pipeline(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=120)
     current_version = models.ForeignKey(
-        "PipelineVersion", null=True, editable=False, on_delete=models.PROTECT, related_name="+"
+        "PipelineVersion", null=True, editable=False, on_delete=models.RESTRICT, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -31,6 +31,8 @@ class Pipeline(models.Model):
     def publish(self, author: Any = None, **config: Any) -> PipelineVersion:
         """Make `config` (fields of PipelineVersion) the version that new events start with."""
         with transaction.atomic():
+            # Two at once: the second waits here, then takes the next number.
+            type(self).objects.select_for_update().get(pk=self.pk)
             latest = self.versions.order_by("-number").first()
             version = PipelineVersion.objects.create(
                 pipeline=self,

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import F, Q
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from apps.pipelines.models import Pipeline
@@ -88,7 +88,7 @@ class Secret(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="secret_ends_after_start",
-                condition=Q(ends_at=None) | Q(ends_at__gte=models.F("starts_at")),
+                condition=Q(ends_at=None) | Q(ends_at__gte=F("starts_at")),
             )
         ]
 
@@ -104,6 +104,7 @@ class Secret(models.Model):
         live = type(self).objects.filter(
             Q(ends_at=None) | Q(ends_at__gt=timezone.now()), pk=self.pk
         )
-        changed = bool(live.update(ends_at=Now()))
+        # A secret of the future ends as it begins: it never verifies.
+        changed = bool(live.update(ends_at=Greatest(Now(), F("starts_at"))))
         transaction.on_commit(announce_change)
         return changed

@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='pipeline',
             name='current_version',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelineversion'),
+            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='pipelines.pipelineversion'),
         ),
         migrations.AddConstraint(
             model_name='pipelineversion',
