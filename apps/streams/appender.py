@@ -137,7 +137,7 @@ class Appender:
         while True:
             try:
                 async with asyncio.timeout(settings.INGEST_TIMEOUT_S):
-                    connection = await connect(self._url)
+                    connection = await _connect(self._url)
             except QueueError as error:
                 self._refuse(error)
             except TimeoutError as error:
@@ -193,6 +193,17 @@ class Appender:
         if str(error) != str(self._refusal):
             logger.warning("Queue shard %s takes no events: %s", self.name, error)
         self._refusal = error
+
+
+async def _connect(url: str) -> Connection:
+    """A connection whose server knows the script; raises QueueError."""
+    connection = await connect(url)
+    try:
+        await connection.call("SCRIPT", "LOAD", scripts.APPEND)
+    except hiredis.ReplyError as error:
+        connection.abort()
+        raise translate(error) from error
+    return connection
 
 
 class Appenders:

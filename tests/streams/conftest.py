@@ -1,0 +1,48 @@
+"""A shard on the shared Valkey, emptied, and a way to put events into it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from apps.streams import scripts
+from apps.streams.clients import get_client
+from apps.streams.entries import STREAM
+from apps.streams.shard import Shard, get_shards
+
+Append = Callable[..., list[bytes]]
+
+
+@pytest.fixture
+def queue(valkey_url: str, settings: Any) -> Any:
+    """The server behind the shard, as a plain client."""
+    settings.QUEUE_URLS = [valkey_url]
+    client: Any = get_client(valkey_url)
+    client.flushall()
+    return client
+
+
+@pytest.fixture
+async def shard(queue: Any) -> AsyncIterator[Shard]:
+    (shard,) = get_shards()
+    await shard.ensure_group()
+    yield shard
+    await shard.close()
+
+
+@pytest.fixture
+def append(queue: Any) -> Append:
+    def append(*keys: str, body: bytes = b'{"n": 1}') -> list[bytes]:
+        values: list[Any] = []
+        for number, key in enumerate(keys):
+            values += [f"{number:032x}", 7, key, "ticket", "application/json", 1_700_000_000_000]
+            values.append(body)
+        dedup_keys = [f"d:7:{key}" for key in keys]
+        answer: list[bytes] = queue.eval(
+            scripts.APPEND, len(keys) + 1, STREAM, *dedup_keys, 60, *values
+        )
+        return answer
+
+    return append
