@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminPasswordWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 
 from apps.destinations.checks import WrongDestination, check_destination, make_secret
 from apps.destinations.models import Destination
@@ -21,12 +21,20 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
     )
 
+    url = forms.URLField(
+        label="URL",
+        required=False,
+        max_length=2000,
+        assume_scheme="https",
+        widget=UnfoldAdminURLInputWidget,
+        help_text="For an HTTP endpoint. Private networks must stand in EGRESS_ALLOW.",
+    )
+
     class Meta:
         model = Destination
         fields = ["name", "slug", "kind", "url", "secret"]
         help_texts = {
             "kind": "The inbox shows results on a page here; an HTTP endpoint gets a signed POST.",
-            "url": "For an HTTP endpoint. Private networks must stand in EGRESS_ALLOW.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
