@@ -152,7 +152,7 @@ class System:
     def get_pid(self, part: str) -> int:
         rows = json.loads((self.data_dir / "parts.json").read_text())
         rows = rows["parts"] if isinstance(rows, dict) else rows
-        return int(next(row["pid"] for row in rows if row["name"] == part))
+        return int(next(row["pid"] for row in rows if row["name"] == part) or 0)
 
     def kill(self, part: str) -> None:
         """SIGKILL, and wait until the supervisor has started it again."""
