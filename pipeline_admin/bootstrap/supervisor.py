@@ -125,12 +125,14 @@ class Supervisor:
             watched.start()
         self.write_status()
 
-    def wait_until_up(self) -> None:
-        """Wait for all that was started; Refusal with the end of its log for one that fails."""
+    def wait_until_up(self, *names: str) -> None:
+        """Wait for these parts, or all; Refusal with the end of its log for one that fails."""
         while starting := [one for one in self.all_parts if one.state == "starting"]:
             self.refuse_if_stopped()
             for watched in starting:
                 self._look_at_start(watched)
+            if names and not any(one.part.name in names for one in starting):
+                return
             time.sleep(POLL_S)
 
     def refuse_if_stopped(self) -> None:

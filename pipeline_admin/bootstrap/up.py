@@ -85,7 +85,8 @@ def _run(options: Options, supervisor: Supervisor) -> None:
     try:
         for tier in _server_tiers(options, ports):
             supervisor.start(tier)
-        supervisor.wait_until_up()
+        # The model takes seconds to load, and nothing needs it yet.
+        supervisor.wait_until_up("valkey", "temporal")
         first = run_setup(options, supervisor)
         supervisor.refuse_if_stopped()
         supervisor.start([parts.web(options.host, options.port), *parts.workers(options.data_dir)])
