@@ -109,7 +109,7 @@ def do_ask(step: StepInput) -> StepResult:
 @in_database
 def do_deliver(step: StepInput) -> StepResult:
     """Hand the answer over to the destination."""
-    event = find_event(step.event_id, step.run, "pipeline_version__destination")
+    event = find_event(step.event_id, step.run, "source", "pipeline_version__destination")
     if event is None:
         return GONE
     delivering = Try(Step.DELIVER, step.attempt, timezone.now())

@@ -41,7 +41,7 @@ class Part:
     def _run(self, main: Work) -> None:
         try:
             asyncio.run(self._main(main))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again where the part is stopped
             self.failure = error
         finally:
             connections.close_all()
@@ -54,7 +54,7 @@ class Part:
     def stop(self) -> None:
         """In order, as by SIGTERM."""
         event = wait_until(lambda: self.stop_event)
-        if self.thread.is_alive():
+        if event and self.thread.is_alive():
             self.loop.call_soon_threadsafe(event.set)
         self.thread.join()
         if self.failure:
@@ -133,8 +133,6 @@ def post(settings: Any, servers: None) -> Callable[..., str]:
 
 def wait_for_status(event_id: str | uuid.UUID, status: str, timeout_s: float = 20) -> Event:
     """The event, once it has this status."""
-    return wait_until(
-        lambda: Event.objects.filter(pk=event_id, status=status).first(),
-        timeout_s,
-        f"status {status}",
-    )
+    events = Event.objects.filter(pk=event_id, status=status)
+    wait_until(events.all().exists, timeout_s, f"status {status}")
+    return events.get()
