@@ -135,15 +135,25 @@ def web(host: str, port: int) -> Part:
     )
 
 
-def workers(data_dir: Path) -> list[Part]:
-    """The processes without a door: dispatcher, worker, Celery's two."""
+def event_worker(name: str, metrics_port: int | None) -> Part:
+    """The dispatcher or the worker; None where its metrics port is someone else's choice."""
+    if metrics_port is None:
+        return Part(name=name, command=_manage(name), up_after_s=LOADED_AFTER_S)
+    return Part(
+        name=name,
+        command=_manage(name),
+        is_ready=lambda: http_answers(metrics_port, "/metrics"),
+        ready_timeout_s=60.0,
+    )
+
+
+def celery_parts(data_dir: Path) -> list[Part]:
+    """Celery's worker and beat, which have no door."""
     celery = ("-m", "celery", "-A", "pipeline_admin", "--quiet")
     # Threads: one process, so nothing is left when it is killed, and one copy of Django in memory.
     pool = ("--pool", "threads", "--concurrency", "2", "--without-mingle", "--without-gossip")
     schedule = ("--schedule", str(data_dir / "celerybeat-schedule"), "--pidfile", "")
     commands = {
-        "dispatcher": _manage("dispatcher"),
-        "worker": _manage("worker"),
         "celery": _python(*celery, "worker", "--loglevel", "INFO", *pool),
         "beat": _python(*celery, "beat", "--loglevel", "INFO", *schedule),
     }

@@ -89,7 +89,7 @@ def _run(options: Options, supervisor: Supervisor) -> None:
         supervisor.wait_until_up("valkey", "temporal")
         first = run_setup(options, supervisor)
         supervisor.refuse_if_stopped()
-        supervisor.start([parts.web(options.host, options.port), *parts.workers(options.data_dir)])
+        supervisor.start(_working_parts(options, ports))
         supervisor.wait_until_up()
         print(welcome(options, first), flush=True)
         supervisor.watch()
@@ -109,6 +109,20 @@ def _server_tiers(options: Options, ports: dict[str, int]) -> list[list[Part]]:
     if options.with_llm:
         tiers[1].append(parts.local_llm(ports["llm"]))
     return tiers
+
+
+def _working_parts(options: Options, ports: dict[str, int]) -> list[Part]:
+    own_host = not os.environ.get("METRICS_HOST")
+    metrics = {
+        name: ports[f"metrics_{name}"]
+        for name in ("dispatcher", "worker")
+        if own_host and not os.environ.get(f"METRICS_PORT_{name.upper()}")
+    }
+    return [
+        parts.web(options.host, options.port),
+        *(parts.event_worker(name, metrics.get(name)) for name in ("dispatcher", "worker")),
+        *parts.celery_parts(options.data_dir),
+    ]
 
 
 def _temporal_ports(ports: dict[str, int]) -> TemporalPorts:
