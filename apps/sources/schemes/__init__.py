@@ -16,8 +16,17 @@ from apps.sources.schemes.base import (
     Verifier,
 )
 from apps.sources.schemes.body import is_json, read_body
+from apps.sources.schemes.diagnosis import explain
 from apps.sources.schemes.options import Choice, OptionField, WrongOptions
-from apps.sources.schemes.registry import SCHEMES, Answer, SchemeInfo, build_verifier, sign
+from apps.sources.schemes.registry import (
+    SCHEMES,
+    Answer,
+    SchemeInfo,
+    build_verifier,
+    sample_event,
+    sign,
+)
+from apps.sources.schemes.sample import SampleEvent
 
 __all__ = [
     "SCHEMES",
@@ -28,13 +37,16 @@ __all__ = [
     "Handshake",
     "OptionField",
     "Request",
+    "SampleEvent",
     "SchemeInfo",
     "SignatureRefused",
     "Verified",
     "Verifier",
     "WrongOptions",
     "build_verifier",
+    "explain",
     "is_json",
     "read_body",
+    "sample_event",
     "sign",
 ]

@@ -73,7 +73,8 @@ class SourceChallenge(Challenge):
         refuse_without_secret(self.secrets)
         if not _PLAIN_TOKEN.fullmatch(text):
             raise ChallengeRefused("The challenge is not a plain token, so it is not signed.")
-        key = make_key("hmac-sha256", "text", encoding, b"", self.secrets[0])
+        newest = self.secrets[-1]  # a provider challenges after its secret was changed
+        key = make_key("hmac-sha256", "text", encoding, b"", newest)
         return key.sign(text.encode("ascii")).decode("ascii")
 
     def learn(self, secret: str, answer: Handshake) -> Handshake:

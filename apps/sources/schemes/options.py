@@ -91,6 +91,10 @@ class Options:
             raise TypeError(f"{name} is not text")
         return value
 
+    def get(self, name: str) -> str:
+        """Like `text`; '' where this scheme has no such option."""
+        return self.text(name) if name in self._values else ""
+
     def number(self, name: str) -> float | None:
         value = self._values[name]
         if isinstance(value, str):

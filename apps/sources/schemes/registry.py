@@ -1,4 +1,4 @@
-"""The table of schemes, and the three doors of this package: SCHEMES, build_verifier, sign."""
+"""The table of schemes, and the doors of this package."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from apps.sources.schemes.family import Outgoing, Setup
 from apps.sources.schemes.labels import Labels
 from apps.sources.schemes.options import OptionField, Options, WrongOptions
 from apps.sources.schemes.providers import PROVIDERS, Provider
+from apps.sources.schemes.sample import SampleEvent, make_sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,9 @@ def build_verifier(
 ) -> Verifier:
     """The verifier of one source, with its key material prepared.
 
+    `secrets` are the active ones, oldest first: any of them will do, and a challenge that has to
+    be signed is signed with the newest. `fetch_certificate` is needed for Amazon SNS only.
+
     Raises `WrongOptions` for an unknown scheme ("scheme"), an option or a secret ("secrets") that
     cannot be used. No secret is no error here: the verifier then refuses every request.
     """
@@ -115,6 +119,22 @@ def sign(
         headers[name] = event_id
     event = Outgoing(secret, body, now, event_id, url)
     return headers | provider.family.sign(complete, event)
+
+
+def sample_event(
+    scheme: str,
+    options: Mapping[str, object],
+    fields: Mapping[str, str],
+    now: float,
+    event_id: str,
+    event_type: str,
+) -> SampleEvent:
+    """A body to send with `sign`: `fields`, and id, type and time where the provider has them.
+
+    Raises `WrongOptions`.
+    """
+    complete = _complete(_provider(scheme), options)
+    return make_sample(complete, fields, event_id, event_type, now)
 
 
 def _provider(scheme: str) -> Provider:
