@@ -150,6 +150,7 @@ class System:
     # --- What goes wrong ---------------------------------------------------------------------
 
     def get_pid(self, part: str) -> int:
+        """0 while the part waits for its restart."""
         rows = json.loads((self.data_dir / "parts.json").read_text())
         rows = rows["parts"] if isinstance(rows, dict) else rows
         return int(next(row["pid"] for row in rows if row["name"] == part) or 0)
