@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.utils import timezone
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -19,6 +20,10 @@ from apps.dashboard.models import StatusSample
 
 class StatsSerializer(serializers.ModelSerializer[StatusSample]):
     """The six figures, then what stands beside them on the page. Unknown is null, never 0."""
+
+    at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Null: no sample is young enough."
+    )
 
     class Meta:
         model = StatusSample
@@ -47,7 +52,10 @@ class StatsViewSet(ApiViewSet):
     queryset = StatusSample.objects.all()
     pagination_class = None
 
-    @extend_schema(operation_id="stats_retrieve", responses=StatsSerializer)
+    @extend_schema(
+        operation_id="stats_retrieve",
+        responses=forced_singular_serializer(StatsSerializer),  # type: ignore[no-untyped-call]
+    )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The newest sample. Where it is old, the figures of now are unknown."""
         oldest = timezone.now() - timedelta(seconds=get_stale_after_s())

@@ -64,6 +64,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
     source = SlugRelatedField[Any](slug_field="slug", read_only=True)  # type: ignore[assignment]
     pipeline = serializers.CharField(source="pipeline_version.pipeline.slug", read_only=True)
     pipeline_version = serializers.IntegerField(source="pipeline_version.number", read_only=True)
+    step = serializers.CharField(read_only=True, help_text="Where it stands or stopped, or empty.")
     answer = AnswerField(read_only=True)
     attempts = AttemptSerializer(many=True, read_only=True)
     cost_usd = serializers.FloatField(read_only=True)

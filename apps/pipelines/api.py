@@ -8,6 +8,7 @@ from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
+from rest_framework.relations import SlugRelatedField
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -42,9 +43,7 @@ class ConfigSerializer(serializers.ModelSerializer[PipelineVersion]):
     max_output_tokens = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_OUTPUT_TOKENS
     )
-    destination = serializers.SlugRelatedField(
-        slug_field="slug", queryset=Destination.objects.all()
-    )
+    destination = SlugRelatedField(slug_field="slug", queryset=Destination.objects.all())
 
     class Meta:
         model = PipelineVersion
@@ -64,7 +63,7 @@ class ConfigSerializer(serializers.ModelSerializer[PipelineVersion]):
 class VersionSerializer(ConfigSerializer):
     """A version as it was published; it never changes."""
 
-    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    created_by = SlugRelatedField[Any](slug_field="username", read_only=True, allow_null=True)
 
     class Meta(ConfigSerializer.Meta):
         fields = ("number", *CONFIG, "created_by", "created_at")
