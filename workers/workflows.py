@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, TimeoutError, is_cancelled_exception
+from temporalio.exceptions import FailureError, TimeoutError, is_cancelled_exception
 
 from workers.contracts import (
     ASK,
@@ -93,10 +93,11 @@ async def attempt(event: EventRun, number: int) -> StepResult:
     """One attempt; one that ended without a result counts as failed, and is noted."""
     try:
         return await ATTEMPTS[event.step](StepInput(event.event_id, event.run, number))
-    except ActivityError as error:
+    except FailureError as error:  # of a local activity: the error itself, not an ActivityError
         if is_cancelled_exception(error):
             raise
-        code = "worker_lost" if isinstance(error.cause, TimeoutError) else "crashed"
+        lost = isinstance(error, TimeoutError) or isinstance(error.cause, TimeoutError)
+        code = "worker_lost" if lost else "crashed"
     crash = CrashInput(event.event_id, event.run, number, event.step, code)
     noted: StepResult = await workflow.execute_local_activity(
         NOTE_CRASH,
