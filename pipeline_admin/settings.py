@@ -343,6 +343,7 @@ UNFOLD = {
         lambda _: f"{STATIC_URL}js/copy.js",
         lambda _: f"{STATIC_URL}js/shell.js",
     ],
+    "LOGIN": {"image": lambda _: f"{STATIC_URL}login.svg"},
     "SIDEBAR": {"navigation": "apps.dashboard.navigation.get_navigation"},
     "COLORS": {
         "primary": {

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm
@@ -20,6 +21,7 @@ from apps.accounts.forms import NewUserForm, TokenForm, UserForm, give_role, is_
 from apps.accounts.models import ApiToken, User
 from apps.audit.admin import AuditedAdmin
 from apps.audit.models import AuditEntry
+from apps.dashboard.cells import show_badge, show_time
 from apps.dashboard.site import page, render_page
 
 TOKENS = ("API tokens", "admin:accounts_apitoken_changelist")
@@ -32,25 +34,32 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[type-arg]
     form = UserForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ["username", "email", "role", "active", "last_login"]
+    list_display = ["username", "email", "role", "active", "seen"]
     list_filter = ["groups", "is_active"]
     filter_horizontal = ()
     fieldsets = [
         (None, {"fields": ["username", "email", "role", "is_active"]}),
-        ("Password", {"fields": ["password"]}),
+        (None, {"fields": ["password_link"]}),
     ]
     add_fieldsets = [(None, {"fields": ["username", "email", "role", "password1", "password2"]})]
 
-    @display(
-        description="Role",
-        label={"admin": "primary", "support": "info", "viewer": "success", "none": "warning"},
-    )
+    readonly_fields = ["password_link"]
+
+    @display(description="Role")
     def role(self, user: User) -> str:
         return user.get_role()
 
-    @display(description="Active", boolean=True)
-    def active(self, user: User) -> bool:
-        return user.is_active
+    @display(description="Active")
+    def active(self, user: User) -> str:
+        return show_badge("active", "delivered") if user.is_active else show_badge("switched off")
+
+    @display(description="Last sign-in", ordering="last_login")
+    def seen(self, user: User) -> str:
+        return show_time(user.last_login)
+
+    @display(description="Password")
+    def password_link(self, user: User) -> str:
+        return format_html('<a class="pa-link" href="../password/">Set a new password</a>')
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         may: bool = super().has_delete_permission(request, obj)
@@ -63,7 +72,7 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[type-arg]
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(AuditedAdmin):
-    list_display = ["name", "user", "beginning", "shown_scopes", "last_used_at", "state"]
+    list_display = ["name", "user", "beginning", "shown_scopes", "used", "state"]
     list_select_related = ["user"]
     search_fields = ["name", "user__username"]
     form = TokenForm
@@ -78,12 +87,16 @@ class ApiTokenAdmin(AuditedAdmin):
     def shown_scopes(self, token: ApiToken) -> str:
         return ", ".join(token.scopes)
 
-    @display(description="State", label={"works": "success", "revoked": "danger", "expired": ""})
+    @display(description="Last used", ordering="last_used_at")
+    def used(self, token: ApiToken) -> str:
+        return show_time(token.last_used_at)
+
+    @display(description="State")
     def state(self, token: ApiToken) -> str:
         if token.revoked_at:
-            return "revoked"
+            return show_badge("revoked", "dead")
         is_over = token.expires_at is not None and token.expires_at <= timezone.now()
-        return "expired" if is_over else "works"
+        return show_badge("expired") if is_over else show_badge("works", "delivered")
 
     def get_urls(self) -> list[URLPattern]:
         own = [path("<int:pk>/revoke/", revoke, name="accounts_apitoken_revoke")]

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import AbstractBaseUser, Group
 from django.core.exceptions import ValidationError
-from unfold.forms import AuthenticationForm, UserChangeForm, UserCreationForm
+from unfold.forms import AuthenticationForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
@@ -67,14 +67,14 @@ class NewUserForm(UserCreationForm):  # type: ignore[misc]
         fields = ["username", "email"]
 
 
-class UserForm(UserChangeForm):  # type: ignore[misc]
+class UserForm(forms.ModelForm):  # type: ignore[type-arg]
     """A person; the last administrator keeps the role, or nobody could give it back."""
 
     role = RoleField()
 
     class Meta:
         model = User
-        fields = ["username", "email", "is_active", "password"]
+        fields = ["username", "email", "is_active"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -6,10 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
 from apps.audit.models import AuditEntry
+from apps.dashboard.cells import show_time
 
 
 class AuditedAdmin(ModelAdmin):  # type: ignore[misc]
@@ -31,6 +33,13 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]
             AuditEntry.record(request.user, f"{obj._meta.model_name}.delete", obj)
             for obj in queryset
         ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["show_save_and_add_another"] = False
+        answer: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return answer
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """No deletion in bulk: each is confirmed by itself."""
@@ -64,7 +73,11 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ["at", "actor_name", "action", "object_type", "object_id"]
+    list_display = ["when", "actor_name", "action", "object_type", "object_id"]
     list_filter = ["action", "object_type", "actor_name"]
     search_fields = ["actor_name", "object_id"]
-    fields = ["at", "actor_name", "action", "object_type", "object_id", "details"]
+    fields = ["when", "actor_name", "action", "object_type", "object_id", "details"]
+
+    @display(description="When", ordering="at")
+    def when(self, entry: AuditEntry) -> str:
+        return show_time(entry.at)

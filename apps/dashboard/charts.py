@@ -111,10 +111,10 @@ def draw_bars(
 
 
 def get_round_top(value: float) -> float:
-    """The next of 2, 4, 10, 20, 40, 100 … that is not below `value`; its half is round, too."""
+    """The next of 2, 3, 4, 5, 6, 8, 10, 20, 30 … that is not below `value`."""
     scale = 1.0
     while True:
-        for step in (2, 4, 10):
+        for step in (2, 3, 4, 5, 6, 8, 10):
             if value <= step * scale:
                 return step * scale
         scale *= 10

@@ -11,11 +11,12 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from apps.audit.admin import AuditedAdmin, ReadOnlyAdmin
+from apps.dashboard.cells import show_time
 from apps.dashboard.site import render_page
+from apps.dashboard.templatetags.words import in_one_line
 from apps.destinations.forms import DestinationForm
 from apps.destinations.models import Destination, InboxItem
 from apps.events.ids import get_public_id
-from apps.events.payload import pretty_json
 
 
 @admin.register(Destination)
@@ -25,7 +26,7 @@ class DestinationAdmin(AuditedAdmin):
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
 
-    @display(description="Kind", ordering="kind", label=True)
+    @display(description="Kind", ordering="kind")
     def kind_label(self, destination: Destination) -> str:
         return destination.get_kind_display()
 
@@ -73,7 +74,7 @@ class DestinationAdmin(AuditedAdmin):
 
 @admin.register(InboxItem)
 class InboxItemAdmin(ReadOnlyAdmin):
-    list_display = ["delivered_at", "event", "destination", "short_answer"]
+    list_display = ["when", "event", "destination", "short_answer"]
     list_display_links = None
     list_filter = ["destination"]
     list_select_related = ["destination"]
@@ -86,8 +87,11 @@ class InboxItemAdmin(ReadOnlyAdmin):
 
     @display(description="Answer")
     def short_answer(self, item: InboxItem) -> str:
-        text = " ".join(pretty_json(item.answer).split())
-        return format_html('<span class="pa-answer">{}</span>', text[:300])
+        return format_html('<span class="pa-answer">{}</span>', in_one_line(item.answer)[:300])
+
+    @display(description="Delivered", ordering="delivered_at")
+    def when(self, item: InboxItem) -> str:
+        return show_time(item.delivered_at)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -34,7 +34,7 @@ class PipelineAdmin(AuditedAdmin):
         ("Result", {"fields": ["destination", "on_unknown"]}),
     ]
 
-    @display(description="Version", label=True)
+    @display(description="Version")
     def version(self, pipeline: Pipeline) -> str:
         current = pipeline.current_version
         return f"v{current.number}" if current else "none"

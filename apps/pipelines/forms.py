@@ -13,6 +13,7 @@ from unfold.widgets import (
 )
 
 from apps.destinations.models import Destination
+from apps.events.payload import pretty_json
 from apps.pipelines.checks import WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineVersion
 
@@ -27,6 +28,14 @@ CONFIG = (
     "destination",
 )
 CODE = {"class": "pa-code-input", "spellcheck": "false", "rows": 4}
+
+
+class PrettyJSONField(forms.JSONField):
+    """JSON that is shown indented."""
+
+    def prepare_value(self, value: Any) -> Any:
+        shown = super().prepare_value(value)
+        return pretty_json(shown) or shown
 
 
 class PipelineForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -55,7 +64,7 @@ class PipelineForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminTextInputWidget(),
         help_text="Empty: the model of OPENAI_MODEL.",
     )
-    output_schema = forms.JSONField(
+    output_schema = PrettyJSONField(
         required=False,
         widget=UnfoldAdminTextareaWidget({**CODE, "rows": 10}),
         help_text="JSON Schema that the answer must fit; an answer that doesn't is not delivered.",
@@ -84,7 +93,6 @@ class PipelineForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["output_schema"].indent = 2  # type: ignore[attr-defined]
         version = self.instance.current_version
         if version:
             for name in CONFIG:

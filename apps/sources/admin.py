@@ -14,6 +14,7 @@ from unfold.decorators import display
 
 from apps.audit.admin import AuditedAdmin
 from apps.audit.models import AuditEntry
+from apps.dashboard.cells import show_badge
 from apps.dashboard.site import page, render_page
 from apps.sources.forms import OPTION, NewSourceForm, SecretForm, SourceForm
 from apps.sources.models import Secret, Source
@@ -29,6 +30,7 @@ class SourceAdmin(AuditedAdmin):
     list_select_related = ["pipeline"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
+    change_form_outer_before_template = "sources/above_form.html"
     change_form_outer_after_template = "sources/below_form.html"
 
     @display(description="Webhook address")
@@ -39,9 +41,11 @@ class SourceAdmin(AuditedAdmin):
     def scheme_label(self, source: Source) -> str:
         return get_scheme_label(source.scheme)
 
-    @display(description="State", label={"Accepts events": "success", "Paused": "warning"})
+    @display(description="State")
     def state(self, source: Source) -> str:
-        return "Paused" if source.paused_at else "Accepts events"
+        if source.paused_at:
+            return show_badge("Paused", "held")
+        return show_badge("Accepts events", "delivered")
 
     def get_urls(self) -> list[URLPattern]:
         own = [

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.html import escape
 from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -22,7 +24,7 @@ MAX_SECRET_CHARS = 10_000
 
 def make_option_field(option: OptionField) -> forms.Field:
     """The form field of one option of a scheme."""
-    common = {"label": option.label, "help_text": option.help, "required": False}
+    common = {"label": option.label, "help_text": escape(option.help), "required": False}
     if option.kind == "choice":
         widget = UnfoldAdminSelectWidget()
         return forms.ChoiceField(choices=option.choices, widget=widget, **common)
@@ -44,7 +46,7 @@ def explain_secret(field: forms.Field, info: SchemeInfo) -> None:
     can_make = can_make_secret(info.slug)
     field.required = not can_make
     leave = " Leave it empty to have one made; it is shown once." if can_make else ""
-    field.help_text = info.secret_help + leave
+    field.help_text = escape(info.secret_help + leave)
     if not info.can_sign:
         field.widget = UnfoldAdminTextareaWidget()  # a public key in several lines
 
@@ -60,8 +62,14 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Source
         fields = ["name", "slug", "pipeline", "max_body_bytes"]
-        labels = {"slug": "Address"}
-        help_texts = {"slug": "The end of the webhook's address: /hooks/<this>."}
+        labels = {"slug": "Address", "max_body_bytes": "Largest body, in bytes"}
+        help_texts = {"slug": "The end of the webhook's address, behind /hooks/."}
+        widgets = {
+            "name": UnfoldAdminTextInputWidget(),
+            "slug": UnfoldAdminTextInputWidget(),
+            "pipeline": UnfoldAdminSelectWidget(),
+            "max_body_bytes": UnfoldAdminIntegerFieldWidget(),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

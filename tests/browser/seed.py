@@ -108,6 +108,7 @@ def add_event(chance: random.Random, source: Source, index: int, at: datetime) -
     raw = json.dumps({"type": "ticket.created", "id": f"T-{1000 + index}", "text": text}).encode()
     answer = {"category": "card", "urgency": "high", "summary": text[:60]}
     is_over = status not in (Status.RUNNING, Status.HELD)
+    took = timedelta(seconds=17 if status == Status.DEAD else 2)
     event = Event.objects.create(
         source=source,
         pipeline_version=source.pipeline.current_version,
@@ -115,8 +116,8 @@ def add_event(chance: random.Random, source: Source, index: int, at: datetime) -
         event_type="ticket.created",
         status=status,
         received_at=at,
-        changed_at=at + timedelta(seconds=2),
-        finished_at=at + timedelta(seconds=3) if is_over else None,
+        changed_at=at + took,
+        finished_at=at + took if is_over else None,
         size_bytes=len(raw),
         excerpt=raw.decode(),
         answer=answer if status in (Status.DELIVERED, Status.DEAD) else None,
@@ -222,7 +223,10 @@ def samples(chance: random.Random, now: datetime) -> None:
                 parts={name: {"ok": True, "why": ""} for name in PARTS},
             )
         )
-    rows[-1].parts["llm"] = {"ok": False, "why": "The LLM server at llm.internal refuses connections."}
+    rows[-1].parts["llm"] = {
+        "ok": False,
+        "why": "The LLM server at llm.internal refuses connections.",
+    }
     StatusSample.objects.bulk_create(rows)
     for index, row in enumerate(rows):
         row.at = now - timedelta(seconds=5 * (len(rows) - 1 - index))

@@ -1,8 +1,9 @@
-"""How long something took, for people."""
+"""Durations and answers, for people."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django import template
 
@@ -30,3 +31,13 @@ def duration(value: timedelta | None) -> str:
 @register.filter
 def took(attempt: Attempt) -> timedelta:
     return attempt.finished_at - attempt.started_at
+
+
+@register.filter
+def in_one_line(answer: Any) -> str:
+    """The values of an answer side by side: `billing · high · Charged twice`."""
+    if isinstance(answer, dict):
+        return " · ".join(in_one_line(value) for value in answer.values())
+    if isinstance(answer, list):
+        return ", ".join(in_one_line(value) for value in answer)
+    return str(answer)
