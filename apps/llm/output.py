@@ -98,7 +98,7 @@ def _check_pattern(pattern: str) -> None:
 def _compile_pattern(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
-    return re2.compile(pattern, options)
+    return re2.compile(pattern, options)  # type: ignore[no-untyped-call]
 
 
 def _fits_pattern(
@@ -109,7 +109,9 @@ def _fits_pattern(
         yield ValidationError("does not match the pattern")
 
 
-_Validator: Any = extend(Draft202012Validator, {"pattern": _fits_pattern})
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _fits_pattern}
+)
 
 
 def read_answer(text: str, schema: dict[str, Any]) -> Any:
