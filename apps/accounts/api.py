@@ -17,7 +17,7 @@ from apps.accounts.models import SCOPES, ApiToken, User
 from apps.api.permissions import Needs
 from apps.api.problems import Conflict
 from apps.api.serializers import StrictSerializer
-from apps.api.views import ApiViewSet
+from apps.api.viewsets import ApiViewSet
 
 MAX_DAYS = 3650
 

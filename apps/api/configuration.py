@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.problems import Conflict
-from apps.api.views import ApiViewSet
+from apps.api.viewsets import ApiViewSet
 
 
 class ConfigurationViewSet(RetrieveModelMixin, ApiViewSet):

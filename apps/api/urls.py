@@ -7,7 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from apps.api.docs import docs_page
 from apps.api.router import router
 from apps.api.schema import OpenApiView
-from apps.api.views import UnknownPath
+from apps.api.viewsets import UnknownPath
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include((router.urls, "v1"))),

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.permissions import Needs
-from apps.api.views import ApiViewSet
+from apps.api.viewsets import ApiViewSet
 from apps.audit.models import AuditEntry
 
 

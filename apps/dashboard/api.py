@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.permissions import Needs
-from apps.api.views import ApiViewSet
+from apps.api.viewsets import ApiViewSet
 from apps.dashboard.cards import get_stale_after_s
 from apps.dashboard.models import StatusSample
 

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from apps.api.permissions import Needs
 from apps.api.problems import Conflict
 from apps.api.serializers import StrictSerializer
-from apps.api.views import ApiViewSet
+from apps.api.viewsets import ApiViewSet
 from apps.events.ids import WrongEventId, parse_public_id
 from apps.events.models import Attempt, Event, Status
 from apps.events.recovery import Verb, recover, recover_all

@@ -22,7 +22,7 @@ from apps.api.configuration import ConfigurationViewSet
 from apps.api.permissions import Needs
 from apps.api.problems import Conflict
 from apps.api.serializers import SlugOnceMixin, StrictSerializer
-from apps.api.views import ApiViewSet
+from apps.api.viewsets import ApiViewSet
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Secret, Source
 from apps.sources.schemes import WrongOptions, build_verifier
