@@ -29,6 +29,17 @@ SCHEMA = {
     "required": ["category"],
 }
 STOP_WITHIN_S = 20
+# What tests/conftest.py sets for in-process tests and a real start must not see.
+INHERITED_NEVER = {
+    "DATA_DIR", "SECRET_KEY", "VAULT_KEYS", "DATABASE_URL", "QUEUE_URL", "TEMPORAL_ADDRESS",
+    "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "EGRESS_ALLOW", "ALLOWED_HOSTS",
+    "DJANGO_SETTINGS_MODULE",
+}  # fmt: skip
+
+
+def get_clean_environ() -> dict[str, str]:
+    """The environment of a user, without what this test run has set."""
+    return {name: value for name, value in os.environ.items() if name not in INHERITED_NEVER}
 
 
 class System:
@@ -38,7 +49,7 @@ class System:
         self.process = process
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{port}"
-        self.environ = os.environ | {"DATA_DIR": str(data_dir)}
+        self.environ = get_clean_environ() | {"DATA_DIR": str(data_dir)}
         self.web = httpx.Client(base_url=self.url, timeout=30)
         self.api = httpx.Client(base_url=self.url, timeout=30)
 
@@ -190,10 +201,10 @@ def running_system(data_dir: Path, *options: str, **environ: str) -> Iterator[Sy
     """A system that `up` started in `data_dir`, ready, with an administrator's token."""
     port = free_ports(1)[0]
     log = (data_dir.parent / f"up-{uuid.uuid4().hex[:6]}.log").open("w+")
-    clean = {name: value for name, value in os.environ.items() if name not in INHERITED_NEVER}
     process = subprocess.Popen(
         [sys.executable, "manage.py", "up", "--port", str(port), "--data", str(data_dir), *options],
-        cwd=ROOT, env=clean | environ, stdout=log, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env=get_clean_environ() | environ, text=True,
+        stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     system = System(process, data_dir, port)
     try:
@@ -206,11 +217,3 @@ def running_system(data_dir: Path, *options: str, **environ: str) -> Iterator[Sy
         log.seek(0)
         sys.stdout.write(log.read()[-4000:])
         log.close()
-
-
-INHERITED_NEVER = {
-    "DATA_DIR", "SECRET_KEY", "VAULT_KEYS", "DATABASE_URL", "QUEUE_URL", "TEMPORAL_ADDRESS",
-    "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "EGRESS_ALLOW", "ALLOWED_HOSTS",
-    "DJANGO_SETTINGS_MODULE",
-}  # fmt: skip
-"""What tests/conftest.py sets for in-process tests and a real start must not see."""
