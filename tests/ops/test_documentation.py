@@ -19,9 +19,9 @@ WORDS = {"True": "1", "False": "0"}
 
 
 def get_documented() -> dict[str, tuple[str, str]]:
-    """Default and remark of each variable in docs/settings.md, up to the libraries' own."""
+    """Default and remark of each variable in docs/settings.md, but not those read elsewhere."""
     text = (BASE_DIR / "docs" / "settings.md").read_text(encoding="utf-8")
-    rows = ROW.findall(text.partition("## Read by libraries")[0])
+    rows = ROW.findall(text.partition("## Not kept in settings.json")[0])
     return {name: (default, remark.strip()) for name, default, remark in rows}
 
 
