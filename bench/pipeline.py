@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -152,8 +153,17 @@ def fill_queue(source_id: int, events: int) -> None:
     client = get_client(settings.QUEUE_URLS[0])
     for number in range(events):
         event_id = new_event_hex()
-        entry = {"e": event_id, "s": source_id, "k": event_id, "t": "ticket.created"}
-        body = {"c": "application/json", "r": int(time.time() * 1000), "b": TICKET % number}
+        entry: dict[Any, Any] = {
+            "e": event_id,
+            "s": source_id,
+            "k": event_id,
+            "t": "ticket.created",
+        }
+        body: dict[Any, Any] = {
+            "c": "application/json",
+            "r": int(time.time() * 1000),
+            "b": TICKET % number,
+        }
         client.xadd(STREAM, entry | body)
 
 

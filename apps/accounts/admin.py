@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm
 
-from apps.accounts.forms import NewUserForm, TokenForm, UserForm, give_role, is_last_admin
+from apps.accounts.forms import NewUserForm, TokenForm, UserForm, is_last_admin, set_role
 from apps.accounts.models import ApiToken, User
 from apps.audit.admin import AuditedAdmin
 from apps.audit.models import AuditEntry
@@ -30,7 +30,7 @@ admin.site.unregister(Group)  # roles are made by migration: a page to edit them
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[type-arg]
+class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[type-arg,misc]
     form = UserForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
@@ -67,7 +67,7 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[type-arg]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        give_role(form.instance, form.cleaned_data["role"])
+        set_role(form.instance, form.cleaned_data["role"])
 
 
 @admin.register(ApiToken)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib.auth.models import AbstractBaseUser, Group
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from unfold.forms import AuthenticationForm, UserCreationForm
 from unfold.widgets import (
@@ -97,10 +97,13 @@ def is_last_admin(user: User) -> bool:
     return user.get_role() == "admin" and not others.exclude(pk=user.pk).exists()
 
 
-def give_role(user: User, role: str) -> None:
-    """Exactly this role, or none; only who has one may sign in."""
-    user.groups.set(Group.objects.filter(name=role))
-    User.objects.filter(pk=user.pk).update(is_staff=bool(role))
+def set_role(user: User, role: str) -> None:
+    """Exactly this role; without one nobody signs in."""
+    if role:
+        user.give_role(role)
+        return
+    user.groups.clear()
+    User.objects.filter(pk=user.pk).update(is_staff=False)
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -66,7 +66,7 @@ def _get_items(
     return [
         {"title": title, "icon": icon, "link": reverse(url)} | _get_badge(url)
         for title, icon, url, permission in rows
-        if request.user.has_perm(permission)  # type: ignore[union-attr]
+        if request.user.has_perm(permission)
     ]
 
 

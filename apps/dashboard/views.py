@@ -62,7 +62,7 @@ def get_latest(request: HttpRequest) -> dict[str, Any]:
 def get_first_steps(request: HttpRequest) -> dict[str, Any]:
     """A source to begin with; its signed command only for who could sign one anyway."""
     source = Source.objects.filter(paused_at=None).order_by("created_at").first()
-    may_sign = request.user.has_perm("sources.view_secret")  # type: ignore[union-attr]
+    may_sign = request.user.has_perm("sources.view_secret")
     return {"first_source": source, "curl": get_curl(source) if source and may_sign else None}
 
 

@@ -107,7 +107,7 @@ def get_groups(tab: Status) -> list[dict[str, Any]]:
         .annotate(count=Count("pk"))
         .order_by("-count", "source__slug", "error_code")
     )
-    return list(groups[:GROUPS_SHOWN])
+    return [dict(group) for group in groups[:GROUPS_SHOWN]]
 
 
 def get_codes(tab: Status) -> list[str]:

@@ -127,7 +127,7 @@ def get_actor(request: HttpRequest, verb: Verb) -> User:
 
 def get_actions(request: HttpRequest) -> dict[str, bool]:
     """Which buttons this reader gets."""
-    may = {verb: request.user.has_perm(name) for verb, name in PERMISSIONS.items()}  # type: ignore[union-attr]
+    may = {verb: request.user.has_perm(name) for verb, name in PERMISSIONS.items()}
     return {"may_retry": may["retry"], "may_discard": may["discard"], "may_act": any(may.values())}
 
 

@@ -40,5 +40,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     given = request.headers.get("Authorization", "").encode()
     if settings.METRICS_TOKEN and not hmac.compare_digest(given, expected):
         return HttpResponse("METRICS_TOKEN is missing or wrong.\n", status=401)
-    response: HttpResponse = ExportToDjangoView(request)  # type: ignore[no-untyped-call]
+    response: HttpResponse = ExportToDjangoView(request)
     return response

@@ -98,7 +98,7 @@ def _check_pattern(pattern: str) -> None:
 def _compile_pattern(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
-    return re2.compile(pattern, options)  # type: ignore[no-untyped-call]
+    return re2.compile(pattern, options)
 
 
 def _fits_pattern(

@@ -59,7 +59,7 @@ class SourceAdmin(AuditedAdmin):
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """First which scheme, then the form of that scheme."""
         if request.GET.get("scheme") in SCHEMES or not self.has_add_permission(request):
-            return super().add_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+            return super().add_view(request, *args, **kwargs)
         context = {"schemes": list(SCHEMES.values())}
         title = "Where do the events come from?"
         return render_page(request, "sources/pick_scheme.html", title, context, parents=(SOURCES,))
@@ -92,7 +92,7 @@ class SourceAdmin(AuditedAdmin):
         if isinstance(form, NewSourceForm) and (value := form.make_secret()):
             secret = Secret.objects.create(source=obj, value=value)
             AuditEntry.record(request.user, "secret.create", secret, source=obj.slug)
-            form.instance.new_secret = value  # type: ignore[attr-defined]
+            form.instance.new_secret = value
 
     def response_add(
         self, request: HttpRequest, obj: Source, post_url_continue: str | None = None
@@ -121,7 +121,7 @@ def get_scheme_label(slug: str) -> str:
 
 def get_below_form(request: HttpRequest, source: Source) -> dict[str, Any]:
     """Address, test command and secrets (never their values), as far as this reader may see."""
-    may_see = request.user.has_perm("sources.view_secret")  # type: ignore[union-attr]
+    may_see = request.user.has_perm("sources.view_secret")
     return {
         "source": source,
         "scheme": SCHEMES.get(source.scheme),

@@ -24,7 +24,11 @@ MAX_SECRET_CHARS = 10_000
 
 def make_option_field(option: OptionField) -> forms.Field:
     """The form field of one option of a scheme."""
-    common = {"label": option.label, "help_text": escape(option.help), "required": False}
+    common: dict[str, Any] = {
+        "label": option.label,
+        "help_text": escape(option.help),
+        "required": False,
+    }
     if option.kind == "choice":
         widget = UnfoldAdminSelectWidget()
         return forms.ChoiceField(choices=option.choices, widget=widget, **common)

@@ -33,7 +33,7 @@ def serve(port: int) -> None:
     """Serve until a signal ends the process."""
     import xllamacpp
 
-    params = xllamacpp.CommonParams()  # type: ignore[attr-defined]
+    params = xllamacpp.CommonParams()
     params.model.path = str(model_path())
     params.model_alias = {MODEL_NAME}
     params.hostnames = ["127.0.0.1"]
@@ -49,7 +49,7 @@ def serve(port: int) -> None:
     params.cache_ram_mib = 64
     # Prompts would stand in the log.
     params.verbosity = 1
-    server = xllamacpp.Server(params)  # type: ignore[attr-defined]
+    server = xllamacpp.Server(params)
     print(f"Serving {MODEL_NAME} on {server.listening_address}", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
 

@@ -5,39 +5,74 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('events', '0001_initial'),
+        ("events", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='LLMCall',
+            name="LLMCall",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('step', models.CharField(default='llm', max_length=40)),
-                ('request_hash', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('intent', 'Sent, or about to be'), ('answered', 'Answered'), ('refused', 'Refused by the provider'), ('unknown', 'Nobody knows whether it was paid')], default='intent', max_length=10)),
-                ('fence', models.PositiveIntegerField(default=1)),
-                ('model', models.CharField(max_length=120)),
-                ('request', models.JSONField()),
-                ('answer', models.TextField(blank=True)),
-                ('provider_request_id', models.CharField(blank=True, max_length=120)),
-                ('input_tokens', models.PositiveIntegerField(default=0)),
-                ('output_tokens', models.PositiveIntegerField(default=0)),
-                ('cost_usd', models.DecimalField(decimal_places=6, default=0, max_digits=12)),
-                ('intended_at', models.DateTimeField()),
-                ('answered_at', models.DateTimeField(null=True)),
-                ('reused_count', models.PositiveIntegerField(default=0)),
-                ('event', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='llm_calls', to='events.event')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("step", models.CharField(default="llm", max_length=40)),
+                ("request_hash", models.CharField(max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("intent", "Sent, or about to be"),
+                            ("answered", "Answered"),
+                            ("refused", "Refused by the provider"),
+                            ("unknown", "Nobody knows whether it was paid"),
+                        ],
+                        default="intent",
+                        max_length=10,
+                    ),
+                ),
+                ("fence", models.PositiveIntegerField(default=1)),
+                ("model", models.CharField(max_length=120)),
+                ("request", models.JSONField()),
+                ("answer", models.TextField(blank=True)),
+                ("provider_request_id", models.CharField(blank=True, max_length=120)),
+                ("input_tokens", models.PositiveIntegerField(default=0)),
+                ("output_tokens", models.PositiveIntegerField(default=0)),
+                ("cost_usd", models.DecimalField(decimal_places=6, default=0, max_digits=12)),
+                ("intended_at", models.DateTimeField()),
+                ("answered_at", models.DateTimeField(null=True)),
+                ("reused_count", models.PositiveIntegerField(default=0)),
+                (
+                    "event",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="llm_calls",
+                        to="events.event",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'LLM call',
-                'ordering': ['intended_at'],
-                'indexes': [models.Index(fields=['answered_at'], name='llm_call_answered')],
-                'constraints': [models.UniqueConstraint(fields=('event', 'step', 'request_hash'), name='llm_call_once_per_request'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'answered'), _negated=True), ('answered_at__isnull', False), _connector='OR'), name='answered_call_has_time')],
+                "verbose_name": "LLM call",
+                "ordering": ["intended_at"],
+                "indexes": [models.Index(fields=["answered_at"], name="llm_call_answered")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("event", "step", "request_hash"), name="llm_call_once_per_request"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "answered"), _negated=True),
+                            ("answered_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="answered_call_has_time",
+                    ),
+                ],
             },
         ),
     ]

@@ -6,60 +6,137 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('destinations', '0001_initial'),
+        ("destinations", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Pipeline',
+            name="Pipeline",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(max_length=60, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("slug", models.SlugField(max_length=60, unique=True)),
+                ("name", models.CharField(max_length=120)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='PipelineVersion',
+            name="PipelineVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('filter', models.TextField(blank=True, help_text='JMESPath over the payload; empty takes every event.')),
-                ('transform', models.TextField(blank=True, help_text='JMESPath that shapes the payload for the prompt; empty keeps it.')),
-                ('prompt', models.TextField(help_text='Text for the model; {{ path }} is replaced by its value.')),
-                ('model', models.CharField(blank=True, help_text='Empty: the model of OPENAI_MODEL.', max_length=120)),
-                ('output_schema', models.JSONField(blank=True, default=dict, help_text='JSON Schema that the answer must fit.')),
-                ('max_output_tokens', models.PositiveIntegerField(default=500)),
-                ('on_unknown', models.CharField(choices=[('hold', 'Hold the event for a person'), ('call_again', 'Call again (may pay twice)')], default='hold', max_length=20)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('destination', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='pipeline_versions', to='destinations.destination')),
-                ('pipeline', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='pipelines.pipeline')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "filter",
+                    models.TextField(
+                        blank=True, help_text="JMESPath over the payload; empty takes every event."
+                    ),
+                ),
+                (
+                    "transform",
+                    models.TextField(
+                        blank=True,
+                        help_text="JMESPath that shapes the payload for the prompt; empty keeps it.",
+                    ),
+                ),
+                (
+                    "prompt",
+                    models.TextField(
+                        help_text="Text for the model; {{ path }} is replaced by its value."
+                    ),
+                ),
+                (
+                    "model",
+                    models.CharField(
+                        blank=True, help_text="Empty: the model of OPENAI_MODEL.", max_length=120
+                    ),
+                ),
+                (
+                    "output_schema",
+                    models.JSONField(
+                        blank=True, default=dict, help_text="JSON Schema that the answer must fit."
+                    ),
+                ),
+                ("max_output_tokens", models.PositiveIntegerField(default=500)),
+                (
+                    "on_unknown",
+                    models.CharField(
+                        choices=[
+                            ("hold", "Hold the event for a person"),
+                            ("call_again", "Call again (may pay twice)"),
+                        ],
+                        default="hold",
+                        max_length=20,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "destination",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="pipeline_versions",
+                        to="destinations.destination",
+                    ),
+                ),
+                (
+                    "pipeline",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="versions",
+                        to="pipelines.pipeline",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.AddField(
-            model_name='pipeline',
-            name='current_version',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='pipelines.pipelineversion'),
+            model_name="pipeline",
+            name="current_version",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.RESTRICT,
+                related_name="+",
+                to="pipelines.pipelineversion",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='pipelineversion',
-            constraint=models.UniqueConstraint(fields=('pipeline', 'number'), name='pipeline_version_number_once'),
+            model_name="pipelineversion",
+            constraint=models.UniqueConstraint(
+                fields=("pipeline", "number"), name="pipeline_version_number_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='pipelineversion',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='pipeline_version_number_positive'),
+            model_name="pipelineversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__gte", 1)), name="pipeline_version_number_positive"
+            ),
         ),
     ]
