@@ -28,6 +28,11 @@ HTTPS = env.flag(
     PUBLIC_URL.startswith("https://"),
     help="Cookies only over TLS, HSTS; on by an https PUBLIC_URL.",
 )
+FORWARDED_ALLOW_IPS = env.text(
+    "FORWARDED_ALLOW_IPS",
+    "127.0.0.1",
+    help="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated.",
+)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR.").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
     raise WrongSetting(f"LOG_LEVEL is {LOG_LEVEL!r}: allowed are DEBUG, INFO, WARNING, ERROR.")

@@ -18,6 +18,7 @@ import uvicorn
 
 import pipeline_admin.asgi
 from apps.ingest.app import Ingest
+from apps.ingest.protocol import OneWriteProtocol
 from apps.sources.models import Source
 from apps.streams.clients import get_client
 from apps.streams.entries import STREAM, Entry, parse_entry
@@ -95,7 +96,7 @@ def serving(queue_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
         pipeline_admin.asgi.application,
         port=0,
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,

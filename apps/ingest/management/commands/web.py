@@ -10,6 +10,8 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand
 
+from apps.ingest.protocol import OneWriteProtocol
+
 # Ctrl-C of `up` must stop all parts within 15 s; every request is answered within 2 s.
 GRACEFUL_SHUTDOWN_S = 5
 
@@ -34,9 +36,10 @@ class Command(BaseCommand):
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=OneWriteProtocol,
             lifespan="on",
             interface="asgi3",
+            proxy_headers=False,  # asgi.py minds them, for all but ingest
             access_log=False,
             log_config=None,
             server_header=False,
