@@ -8,7 +8,6 @@ import random
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from apps.accounts.models import ApiToken, User
@@ -49,9 +48,9 @@ def seed(now: datetime | None = None) -> None:
 def people() -> None:
     for name, role in (("alice", "admin"), ("bob", "support"), ("vera", "viewer")):
         user = User.objects.create_user(
-            name, f"{name}@example.com", PASSWORD, is_staff=True, first_name=name.capitalize()
+            name, f"{name}@example.com", PASSWORD, first_name=name.capitalize()
         )
-        user.groups.add(Group.objects.get(name=role))
+        user.give_role(role)
 
 
 def configuration() -> tuple[Source, Source]:
@@ -107,11 +106,13 @@ def add_event(chance: random.Random, source: Source, index: int, at: datetime) -
     text = TEXTS[index % len(TEXTS)]
     raw = json.dumps({"type": "ticket.created", "id": f"T-{1000 + index}", "text": text}).encode()
     answer = {"category": "card", "urgency": "high", "summary": text[:60]}
+    version = source.pipeline.current_version
+    assert version is not None
     is_over = status not in (Status.RUNNING, Status.HELD)
     took = timedelta(seconds=17 if status == Status.DEAD else 2)
     event = Event.objects.create(
         source=source,
-        pipeline_version=source.pipeline.current_version,
+        pipeline_version=version,
         idempotency_key=f"msg_{chance.getrandbits(80):020x}",
         event_type="ticket.created",
         status=status,
