@@ -29,6 +29,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.cast",
     "tests.fixtures.shared_data",
+    "tests.fixtures.browser",
     "tests.fixtures.fake_llm",
     "tests.fixtures.fake_destination",
 ]
