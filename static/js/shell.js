@@ -1,6 +1,12 @@
 // What Unfold's shell leaves out for keyboard and screen reader.
 document.addEventListener("DOMContentLoaded", () => {
   for (const icon of document.querySelectorAll(".material-symbols-outlined")) {
+    const glyph = icon.textContent.trim();
+    const owner = icon.closest("a, button");
+    if (owner && !owner.ariaLabel && owner.textContent.trim() === glyph) {
+      // A control with nothing but an icon: the glyph's name is the best there is.
+      owner.ariaLabel = owner.getAttribute("href") === "/" ? "Live page" : glyph.replaceAll("_", " ");
+    }
     icon.setAttribute("aria-hidden", "true"); // its text is the name of a glyph
   }
   const current = document.querySelector("#nav-sidebar-apps a.active");

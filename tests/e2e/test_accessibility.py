@@ -1,0 +1,71 @@
+"""Every page can be used by everybody, light and dark, wide and on a phone."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.e2e.system import System
+from tests.fixtures.browser import NewPage, sign_in
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
+
+PASSWORD = "a long password for tests"
+PATHS = (
+    "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/sources/source/",
+    "/sources/source/add/", "/pipelines/pipeline/", "/destinations/destination/",
+    "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
+    "/api/docs/",
+)  # fmt: skip
+GRAVE = {"serious", "critical"}
+
+
+@pytest.fixture(params=[("wide", "light"), ("wide", "dark"), ("phone", "light")], ids="-".join)
+def page(request: pytest.FixtureRequest, system: System, new_page: NewPage) -> Page:
+    set_password = (
+        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
+        f"user.set_password({PASSWORD!r}); user.save()"
+    )
+    system.run("shell", "-c", set_password)
+    page = new_page(*request.param)
+    sign_in(page, system.url, "admin", PASSWORD)
+    return page
+
+
+def find_grave_violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{page.url} {violation['id']}: {node['html'][:200]}"
+        for violation in found
+        if violation["impact"] in GRAVE
+        for node in violation["nodes"][:3]
+    ]
+
+
+def test_no_page_keeps_anybody_out(system: System, page: Page) -> None:
+    found: list[str] = []
+    for path in PATHS:
+        answer = page.goto(system.url + path)
+        assert answer is not None
+        assert answer.status == 200, path
+        found += find_grave_violations(page)
+        overflow = page.evaluate("document.documentElement.scrollWidth > innerWidth + 1")
+        assert not overflow, f"{path} scrolls sideways"
+    assert found == []
+
+
+def test_the_keyboard_alone_opens_an_event(system: System, page: Page) -> None:
+    source = f"keys-{abs(hash(page))}"
+    system.create_way(source)
+    event_id = system.post(source, "k-1", {"ticket": "[[keys-1]]", "text": "hi"}).json()["id"]
+    system.wait_for_status(event_id, "delivered")
+    page.goto(f"{system.url}/events/?source={source}")
+    link = page.locator(f'a[href="/events/{event_id}/"]').first
+    expect(link).to_be_visible()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if link.evaluate("node => node === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{system.url}/events/{event_id}/")
