@@ -76,7 +76,9 @@ def test_pages_follow_each_other_without_gap_or_repetition(
 def test_it_never_counts_the_table(client: Client, helpdesk: Source) -> None:
     make_event(helpdesk)
 
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         client.get("/events/")
 
     assert not [each for each in queries.captured_queries if "COUNT(" in each["sql"].upper()]
