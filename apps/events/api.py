@@ -22,8 +22,9 @@ from apps.api.serializers import StrictSerializer
 from apps.api.viewsets import ApiViewSet
 from apps.events.ids import WrongEventId, parse_public_id
 from apps.events.models import Attempt, Event, Status
-from apps.events.recovery import Verb, recover, recover_all
+from apps.events.recovery import Verb, recover, recover_all, unbury_all
 from apps.events.search import EventFilter
+from apps.streams.errors import QueueError
 
 READ = Needs("events:read", "events.view_event")
 RETRY = Needs("events:write", "events.retry_event")
@@ -153,6 +154,12 @@ class RecoverySerializer(serializers.Serializer[Any]):
     remaining = serializers.IntegerField(help_text="Still fit; ask again where it is not 0.")
 
 
+class UnburiedSerializer(serializers.Serializer[Any]):
+    """How many entries the dispatcher was given again: up to 1,000 of each shard."""
+
+    done = serializers.IntegerField()
+
+
 class EventViewSet(ApiViewSet):
     """Events, newest first."""
 
@@ -215,7 +222,12 @@ class EventViewSet(ApiViewSet):
 class DeadLetterViewSet(ApiViewSet):
     """Events that failed for good, newest first."""
 
-    access: ClassVar[dict[str, Needs]] = {"list": READ, "retry": RETRY, "discard": DISCARD}
+    access: ClassVar[dict[str, Needs]] = {
+        "list": READ,
+        "retry": RETRY,
+        "discard": DISCARD,
+        "unbury": RETRY,
+    }
     newest_by = "received_at"
     serializer_class = EventSerializer
     queryset = EventViewSet.queryset.filter(status=Status.DEAD)
@@ -239,6 +251,16 @@ class DeadLetterViewSet(ApiViewSet):
     def discard(self, request: Request) -> Response:
         """Discard the 500 that wait longest of those that fit."""
         return Response(self._recover_many("discard"))
+
+    @extend_schema(request=None, responses={202: UnburiedSerializer})
+    @action(detail=False, methods=["post"])
+    def unbury(self, request: Request) -> Response:
+        """Give accepted events that could not be stored to the dispatcher again."""
+        try:
+            done = unbury_all(self.user)
+        except QueueError as error:
+            raise Conflict(str(error)) from error
+        return Response(UnburiedSerializer({"done": done}).data, status=status.HTTP_202_ACCEPTED)
 
     def _recover_many(self, verb: Verb) -> Any:
         serializer = DeadLetterFilterSerializer(data=self.request.data)

@@ -16,14 +16,16 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST, require_safe
 
+from apps.dashboard.models import StatusSample
 from apps.dashboard.site import page, render_page
 from apps.events.ids import WrongEventId, parse_public_id
 from apps.events.models import RETRYABLE, Event, Status
 from apps.events.paging import get_page
-from apps.events.recovery import BATCH, Verb, get_waiting, recover_all
+from apps.events.recovery import BATCH, Verb, get_waiting, recover_all, unbury_all
 from apps.events.search import EventFilter
 from apps.events.views import get_actions, get_actor, get_query
 from apps.sources.models import Source
+from apps.streams.errors import QueueError
 
 DEAD_LETTERS = ("Dead letters", "events:dead_letters")
 SELECTED_MAX = 500
@@ -79,6 +81,7 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
         "page": get_page(wanted.apply(Event.objects.select_related("source")), request.GET),
         "sources": Source.objects.values_list("slug", "name"),
         "codes": get_codes(tab),
+        "buried": get_buried(),
     } | get_actions(request)
     if request.headers.get("HX-Request"):
         return render(request, "events/dead_letters_table.html", context)
@@ -125,6 +128,25 @@ def retry_many(request: HttpRequest) -> HttpResponse:
 @page("events.view_event")
 def discard_many(request: HttpRequest) -> HttpResponse:
     return act_on_many(request, "discard")
+
+
+@require_POST
+@page("events.retry_event")
+def unbury(request: HttpRequest) -> HttpResponse:
+    """Give what could not be stored to the dispatcher again."""
+    try:
+        given = unbury_all(get_actor(request, "retry"))
+    except QueueError as error:
+        messages.error(request, f"{error} Try again when the queue is back.")
+    else:
+        messages.success(request, f"{given:,} given to the dispatcher again.")
+    return redirect("events:dead_letters")
+
+
+def get_buried() -> int:
+    """How many entries could not be stored, as the newest sample knows."""
+    sample = StatusSample.objects.order_by("-at").first()
+    return sum(row.get("buried") or 0 for row in sample.shards) if sample else 0
 
 
 def act_on_many(request: HttpRequest, verb: Verb) -> HttpResponse:

@@ -14,6 +14,7 @@ from apps.accounts.models import User
 from apps.audit.models import AuditEntry
 from apps.dashboard.live import announce
 from apps.events.models import RETRYABLE, Event
+from apps.streams.buried import unbury
 
 Verb = Literal["retry", "discard"]
 PERMISSIONS: dict[str, str] = {"retry": "events.retry_event", "discard": "events.discard_event"}
@@ -43,6 +44,20 @@ def recover_all(events: Iterable[Event], verb: Verb, actor: User) -> Outcome:
     """One after the other, each by itself: a crash in the middle leaves no event half moved."""
     results = [recover(event, verb, actor) for event in events]
     return Outcome(done=sum(results), too_late=len(results) - sum(results))
+
+
+def unbury_all(actor: User) -> int:
+    """Give the entries that could not be stored to the dispatcher again; raises QueueError."""
+    given = unbury()
+    AuditEntry.objects.create(
+        actor=actor,
+        actor_name=actor.get_username(),
+        action="queue.unbury",
+        object_type="queue",
+        object_id="dead",
+        details={"entries": given},
+    )
+    return given
 
 
 def get_waiting(events: QuerySet[Event], until: datetime) -> QuerySet[Event]:

@@ -15,5 +15,6 @@ urlpatterns = [
     path("events/<str:public_id>/discard/", views.event_discard, name="discard"),
     path("dead-letters/", dead_letter_pages.dead_letters, name="dead_letters"),
     path("dead-letters/retry/", dead_letter_pages.retry_many, name="retry_many"),
+    path("dead-letters/unbury/", dead_letter_pages.unbury, name="unbury"),
     path("dead-letters/discard/", dead_letter_pages.discard_many, name="discard_many"),
 ]

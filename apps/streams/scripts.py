@@ -49,3 +49,21 @@ end
 if lowest == nil then return 0 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', lowest)
 """
+
+# Gives entries that were moved aside to the dispatcher again. KEYS: the dead stream, the stream.
+# ARGV: how many at most. The answer is how many. One step, so that none is lost or doubled.
+UNBURY = """
+local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])
+for _, entry in ipairs(entries) do
+  local fields, kept = entry[2], {}
+  for i = 1, #fields, 2 do
+    if fields[i] ~= 'why' then
+      kept[#kept + 1] = fields[i]
+      kept[#kept + 1] = fields[i + 1]
+    end
+  end
+  redis.call('XADD', KEYS[2], '*', unpack(kept))
+  redis.call('XDEL', KEYS[1], entry[1])
+end
+return #entries
+"""

@@ -39,6 +39,7 @@ DOORS = (
     Door("get", "dead-letters/", VIEWER),
     Door("post", "dead-letters/retry/", SUPPORT, 202, {}),
     Door("post", "dead-letters/discard/", SUPPORT, 200, {}),
+    Door("post", "dead-letters/unbury/", SUPPORT, 202, {}),
     Door("get", "stats/", VIEWER),
     Door("get", "sources/", VIEWER),
     Door("get", "sources/helpdesk/", VIEWER),

@@ -152,9 +152,9 @@ class System:
         """Until `count` events of the source are in a state that only a person would change."""
 
         def settled() -> bool:
-            waiting = self.get_events(source=source, status="queued")
-            running = self.get_events(source=source, status="running")
-            return not waiting and not running and len(self.get_events(source=source)) >= count
+            # One look at all of them: between two, an event may move from one list to the other.
+            states = [event["status"] for event in self.get_events(source=source)]
+            return len(states) >= count and not {"queued", "running"} & set(states)
 
         wait_until(settled, timeout_s, f"{count} events of {source} to settle")
 
