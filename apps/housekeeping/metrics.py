@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from django.db import DatabaseError
 from django.utils import timezone
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from apps.dashboard.models import StatusSample
@@ -91,3 +93,13 @@ class FiguresCollector(Collector):
 
 
 REGISTRY.register(FiguresCollector())
+
+
+def get_registry() -> CollectorRegistry:
+    """What this process shows: with `web --workers N`, the sums of all of them and the figures."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(FiguresCollector())
+    return registry

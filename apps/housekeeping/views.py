@@ -8,9 +8,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from django_prometheus.exports import ExportToDjangoView
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from apps.housekeeping.health import get_parts
+from apps.housekeeping.metrics import get_registry
 
 NEEDED = ("database", "queue")  # without these nothing can be accepted or shown
 
@@ -40,5 +41,4 @@ def metrics(request: HttpRequest) -> HttpResponse:
     given = request.headers.get("Authorization", "").encode()
     if settings.METRICS_TOKEN and not hmac.compare_digest(given, expected):
         return HttpResponse("METRICS_TOKEN is missing or wrong.\n", status=401)
-    response: HttpResponse = ExportToDjangoView(request)
-    return response
+    return HttpResponse(generate_latest(get_registry()), content_type=CONTENT_TYPE_LATEST)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -68,3 +70,11 @@ def test_metrics_ask_for_the_token_where_one_is_set(client: Client, settings: Se
     assert client.get("/metrics").status_code == 401
     given = client.get("/metrics", headers={"authorization": "Bearer scrape-me"})
     assert given.status_code == 200
+
+
+def test_several_web_processes_show_the_figures_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    StatusSample.objects.create(dead_letters=3)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    assert "pipeline_dead_letters 3.0" in client.get("/metrics").content.decode()
