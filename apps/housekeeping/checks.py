@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
+from apps.destinations.addresses import read_networks
 from apps.vault.vault import VaultError, encrypt
 
 
@@ -70,3 +71,19 @@ def check_public_address(**_: Any) -> list[CheckMessage]:
             id="pipeline_admin.W001",
         )
     ]
+
+
+@register
+def check_egress(**_: Any) -> list[CheckMessage]:
+    """A word that is no network would fail the first delivery instead of the start."""
+    try:
+        read_networks(settings.EGRESS_ALLOW)
+    except ValueError as error:
+        return [
+            Error(
+                f"EGRESS_ALLOW holds what is no network: {error}.",
+                hint="Allowed are networks, comma-separated: 10.1.0.0/16,127.0.0.1/32.",
+                id="pipeline_admin.E004",
+            )
+        ]
+    return []

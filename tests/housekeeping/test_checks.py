@@ -34,3 +34,8 @@ def test_the_same_queue_server_twice_is_refused(settings: Settings) -> None:
 def test_debug_pages_on_a_public_address_are_warned_of(settings: Settings) -> None:
     settings.DEBUG, settings.HTTPS = True, True
     assert "pipeline_admin.W001" in get_ids()
+
+
+def test_an_allowed_network_that_is_none_stops_the_start(settings: Settings) -> None:
+    settings.EGRESS_ALLOW = ["10.0.0.0/8", "my-server"]
+    assert "pipeline_admin.E004" in get_ids()
