@@ -59,7 +59,7 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[type-arg,misc]
 
     @display(description="Password")
     def password_link(self, user: User) -> str:
-        return format_html('<a class="pa-link" href="../password/">Set a new password</a>')
+        return format_html('<a class="pa-link" href="{}">Set a new password</a>', "../password/")
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         may: bool = super().has_delete_permission(request, obj)
