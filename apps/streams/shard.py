@@ -63,12 +63,8 @@ class Shard:
                     raise
                 await self.ensure_group()
                 return []
-        return [
-            parse_entry(self.name, entry_id, fields, 1)
-            for _, entries in answer or ()
-            for entry_id, fields in entries
-            if fields
-        ]
+        found = [entry for _, entries in answer or () for entry in entries if entry[1]]
+        return await self._parse(found, [1] * len(found))
 
     async def _read(self, consumer: str, count: int, block_ms: int) -> Any:
         return await self._redis.xreadgroup(
@@ -93,10 +89,26 @@ class Shard:
             self._claim_from = answer[0]
             claimed = [(entry_id, fields) for entry_id, fields in answer[1] if fields]
             deliveries = await self._count_deliveries([entry_id for entry_id, _ in claimed])
-        return [
-            parse_entry(self.name, entry_id, fields, number)
-            for (entry_id, fields), number in zip(claimed, deliveries, strict=True)
-        ]
+        return await self._parse(claimed, deliveries)
+
+    async def _parse(
+        self, found: Sequence[tuple[bytes, dict[bytes, bytes]]], deliveries: Sequence[int]
+    ) -> list[Entry]:
+        """The entries; what somebody else has written into our stream is moved aside."""
+        entries = []
+        for (entry_id, fields), number in zip(found, deliveries, strict=True):
+            try:
+                entries.append(parse_entry(self.name, entry_id, fields, number))
+            except (KeyError, ValueError):
+                await self._move_aside(entry_id, {**fields, b"why": b"malformed"})
+        return entries
+
+    async def _move_aside(self, entry_id: bytes | str, fields: dict[Any, Any]) -> None:
+        with translated():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.xadd(DEAD_STREAM, fields)
+                pipe.xack(STREAM, GROUP, entry_id)
+                await pipe.execute()
 
     async def _count_deliveries(self, ids: Sequence[bytes]) -> list[int]:
         if not ids:
@@ -127,11 +139,7 @@ class Shard:
             "b": entry.body,
             "why": reason_code,
         }
-        with translated():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.xadd(DEAD_STREAM, fields)
-                pipe.xack(STREAM, GROUP, entry.id)
-                await pipe.execute()
+        await self._move_aside(entry.id, fields)
 
     async def trim(self) -> int:
         """Drop what is settled; how many entries. Never by length: that drops pending ones."""

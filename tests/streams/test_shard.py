@@ -174,3 +174,16 @@ async def test_a_server_that_is_not_there_is_down(settings: Any) -> None:
         with pytest.raises(QueueDown) as raised:
             await shard.read("one", 1, block_ms=10)
     assert raised.value.retry_after_s
+
+
+@pytest.mark.parametrize("foreign", [{"foreign": "x"}, {"e": b"\xff", "s": "no number"}])
+async def test_what_somebody_else_wrote_is_moved_aside_and_stops_nobody(
+    shard: Shard, append: Append, queue: Any, foreign: dict[Any, Any]
+) -> None:
+    queue.xadd(STREAM, foreign)
+    append("good")
+    assert [entry.key for entry in await read(shard)] == ["good"]
+    (_, fields), *rest = queue.xrange(DEAD_STREAM)
+    assert fields[b"why"] == b"malformed"
+    assert rest == []
+    assert (await shard.depth()).pending == 1
