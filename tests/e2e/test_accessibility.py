@@ -69,3 +69,4 @@ def test_the_keyboard_alone_opens_an_event(system: System, page: Page) -> None:
             break
     page.keyboard.press("Enter")
     page.wait_for_url(f"{system.url}/events/{event_id}/")
+    assert find_grave_violations(page) == []
