@@ -240,7 +240,6 @@ class SecretViewSet(RetrieveModelMixin, ApiViewSet):
         secret: Secret = self.get_object()
         if not self._retire(secret):
             raise Conflict("The secret had ended before.")
-        secret.refresh_from_db(fields=["ends_at"])
         return Response(self.get_serializer(secret).data)
 
     @extend_schema(responses={204: None})

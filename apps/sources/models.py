@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import models, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from apps.pipelines.models import Pipeline
@@ -101,10 +100,13 @@ class Secret(models.Model):
 
     def retire(self) -> bool:
         """Stop verifying with it now; False if it had ended already."""
-        live = type(self).objects.filter(
-            Q(ends_at=None) | Q(ends_at__gt=timezone.now()), pk=self.pk
-        )
-        # A secret of the future ends as it begins: it never verifies.
-        changed = bool(live.update(ends_at=Greatest(Now(), F("starts_at"))))
-        transaction.on_commit(announce_change)
+        end = max(timezone.now(), self.starts_at)  # one of the future ends as it begins
+        if self.ends_at is not None and self.ends_at <= end:
+            return False
+        # Not by the clock: of two who retire at once, the second finds another end than it saw.
+        as_seen = type(self).objects.filter(pk=self.pk, ends_at=self.ends_at)
+        changed = bool(as_seen.update(ends_at=end))
+        if changed:
+            self.ends_at = end
+            transaction.on_commit(announce_change)
         return changed

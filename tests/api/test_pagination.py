@@ -47,7 +47,7 @@ def test_following_next_gives_every_event_once(client: APIClient, newest_first: 
     page = get_page(client, f"{EVENTS}?page_size=2")
     assert page["previous"] is None
     seen = page["ids"]
-    while page["next"]:
+    while page["next"] and len(seen) < 20:
         page = get_page(client, page["next"])
         seen += page["ids"]
     assert seen == newest_first
