@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from apps.sources.schemes import SignatureRefused, WrongOptions, build_verifier
+from apps.sources.schemes.asymmetric import MAX_TRIES
 from tests.schemes.requests import BODY, signed_request, with_header
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -137,3 +138,15 @@ STANDARD: dict[str, object] = {
 def test_a_public_key_cannot_sign_a_test_event() -> None:
     with pytest.raises(WrongOptions):
         signed_request("hmac", public_pem("ed25519"), options("ed25519"))
+
+
+def test_only_a_few_signatures_of_a_header_are_tried() -> None:
+    many = options("ed25519") | {"separator": " "}
+    request = signed_request("hmac", private_pem("ed25519"), many)
+    verifier = build_verifier("hmac", many, [public_pem("ed25519")])
+    right, wrong = request.headers[b"x-signature"], base64.b64encode(b"x" * 64)
+    near = b" ".join([wrong] * (MAX_TRIES - 1) + [right])
+    assert verifier.verify(with_header(request, "X-Signature", near)).secret_index == 0
+    far = b" ".join([wrong] * MAX_TRIES + [right])
+    with pytest.raises(SignatureRefused):
+        verifier.verify(with_header(request, "X-Signature", far))

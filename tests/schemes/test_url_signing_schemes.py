@@ -88,3 +88,17 @@ def test_hubspot_v2_covers_method_and_url() -> None:
     assert is_accepted("hubspot", replace(request, headers=headers))
     assert not is_accepted("hubspot", replace(request, headers=headers, method="PUT"))
     assert not is_accepted("hubspot", replace(request, headers=headers, url=URL + "?a=1"))
+
+
+def test_hubspot_v2_takes_the_url_that_the_source_knows() -> None:
+    request = replace(signed_request("hubspot", "secret"), url="http://10.0.0.1/hooks/x")
+    signed = hashlib.sha256(b"secretPOST" + URL.encode() + request.body).hexdigest().encode()
+    headers = {b"x-hubspot-signature": signed, b"x-hubspot-signature-version": b"v2"}
+    assert is_accepted("hubspot", replace(request, headers=headers), {"public_url": URL})
+
+
+def test_a_form_that_cannot_be_read_without_loss_is_refused() -> None:
+    # Read with replacement characters, %ff and %fe would be the same text, so one signature.
+    signed = signed_request("twilio", "secret", body="x=\ufffd".encode())
+    assert is_accepted("twilio", signed)
+    assert not is_accepted("twilio", replace(signed, body=b"x=%ff"))

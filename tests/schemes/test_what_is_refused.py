@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+
 import pytest
 
 from apps.sources.schemes import SignatureRefused, build_verifier
@@ -133,3 +136,29 @@ def test_the_details_say_what_to_do_and_nothing_secret() -> None:
             request_with({"X-Hub-Signature-256": "sha256=" + "0" * 64}, BODY, NOW)
         )
     assert refused.value.detail == "The signature does not match any of 2 active secrets."
+
+
+@pytest.mark.parametrize("headers", [{}, {"webhook-id": ""}])
+def test_a_signed_header_has_to_be_there(headers: dict[str, str]) -> None:
+    # Signed by someone who knows the secret, but over an id that is not sent.
+    signature = hmac.digest(b"secret", b".1700000000." + BODY, "sha256")
+    sent = {
+        "webhook-timestamp": "1700000000",
+        "webhook-signature": "v1," + base64.b64encode(signature).decode(),
+    }
+    verifier = build_verifier("standard-webhooks", {}, ["whsec_c2VjcmV0"])
+    with pytest.raises(SignatureRefused) as refused:
+        verifier.verify(request_with(sent | headers))
+    assert refused.value.code == "missing_signature"
+
+
+def test_hook0_does_not_sign_over_a_header_that_is_absent() -> None:
+    message = b"1700000000.x-event-id x-absent.e1." + BODY
+    signature = hmac.digest(b"secret", message, "sha256").hex()
+    headers = {
+        "X-Hook0-Signature": f"t=1700000000,h=x-event-id x-absent,v1={signature}",
+        "x-event-id": "e1",
+    }
+    with pytest.raises(SignatureRefused) as refused:
+        build_verifier("hook0", {}, ["secret"]).verify(request_with(headers))
+    assert refused.value.code == "missing_signature"
