@@ -87,10 +87,12 @@ def call_once(event: Event, version: PipelineVersion, request: PreparedRequest) 
 
 def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
     calls = ledger.find_calls(event)
+    # Whatever its hash: an event keeps its version, so that only OPENAI_MODEL can have changed.
+    usable = [call for call in calls if call.state == State.ANSWERED and not call.problem]
+    if usable:
+        ledger.reuse(usable[0])
+        return LLMAnswer(read_answer(usable[0].answer, request.output_schema), Decimal(0), True)
     same = [call for call in calls if call.request_hash == request.hash]
-    if same and same[0].state == State.ANSWERED and not same[0].problem:
-        ledger.reuse(same[0])
-        return LLMAnswer(read_answer(same[0].answer, request.output_schema), Decimal(0), True)
     for call in calls:
         # Other requests count too: OPENAI_MODEL may have changed while one was under way.
         _check_settled(call, event, version)

@@ -299,3 +299,15 @@ def test_of_racing_workers_exactly_one_sends(
     assert sorted(outcomes)[-1] == "paid"
     assert set(outcomes) <= {"paid", "llm_call_in_flight", "reused"}
     assert outcomes.count("paid") == 1
+
+
+def test_an_answer_is_reused_after_the_default_model_has_changed(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM
+) -> None:
+    event = make_case("e1")
+    paid = ask(event)
+    LLMCall.objects.update(request_hash="0" * 64)  # asked while OPENAI_MODEL named another model
+    retry(event)
+    again = ask(event)
+    assert (again.answer, again.reused, again.cost_usd) == (paid.answer, True, 0)
+    assert fake_llm.calls["e1"] == 1
