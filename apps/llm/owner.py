@@ -7,6 +7,8 @@ import socket
 from functools import cache
 from pathlib import Path
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 
 def get_owner() -> str:
     """This process: host, process id and its start, because ids are used again."""
@@ -26,12 +28,14 @@ def is_gone(owner: str) -> bool:
 @cache
 def _get_host() -> str:
     # Containers of one image may share a host name, never a boot id and a pid namespace.
-    name = socket.gethostname()[:60]
+    # The namespace alone has the same number on every machine that runs no containers.
+    name = socket.gethostname()[:40]
     try:
         namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        boot = BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return name
-    return f"{name}.{namespace}"
+    return f"{name}.{boot}.{namespace}"
 
 
 def _get_start(pid: int) -> str:

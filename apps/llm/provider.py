@@ -10,7 +10,9 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -77,6 +79,13 @@ class ProviderRefused(LLMError):
     verdict = Verdict.NEVER
 
 
+class NotConfigured(ProviderRefused):
+    """Nobody has said where to ask: nothing leaves, least of all to the client's own default."""
+
+    code = "llm_not_configured"
+    message = "No LLM is configured: set OPENAI_API_KEY or OPENAI_BASE_URL, then retry."
+
+
 class ProviderFailed(LLMError):
     """5xx, 408, 409 or 425: a definite refusal, worth another try."""
 
@@ -137,6 +146,8 @@ def complete(body: dict[str, Any]) -> Completion:
 def _get_client() -> openai.OpenAI:
     """This process's client for the provider of the settings: it keeps connections open."""
     key = (settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, settings.LLM_TIMEOUT_S)
+    if not (settings.OPENAI_BASE_URL or settings.OPENAI_API_KEY):
+        raise NotConfigured
     with _clients_lock:
         if key not in _clients:
             _clients[key] = _make_client(*key)
@@ -162,11 +173,22 @@ def _make_client(base_url: str, api_key: str, timeout_s: float) -> openai.OpenAI
         timeout=timeout_s,
         http_client=openai.DefaultHttpxClient(
             limits=limits,
+            # A model on this machine is no proxy's business: the prompt must not leave it.
+            trust_env=not is_local(base_url),
             follow_redirects=False,  # a redirect would send the request a second time
             timeout=timeout_s,
             event_hooks={"response": [_check_status]},
         ),
     )
+
+
+def is_local(base_url: str) -> bool:
+    """Whether the address names this machine's loopback."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _check_status(response: httpx2.Response) -> None:

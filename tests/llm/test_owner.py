@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from apps.llm import owner as owner_module
 from apps.llm.owner import get_owner, is_gone
 from tests.waiting import wait_until
 
@@ -61,3 +62,12 @@ def test_another_process_under_the_same_number_is_another() -> None:
 @pytest.mark.parametrize("owner", ["elsewhere/1/1", "", "x", "a/b/c"])
 def test_of_a_process_elsewhere_nothing_is_known(owner: str) -> None:
     assert not is_gone(owner)
+
+
+def test_a_process_of_an_equally_named_machine_is_not_taken_for_gone() -> None:
+    boot = owner_module.BOOT_ID.read_text().strip()
+    theirs = get_owner().replace(boot, "0" * len(boot))
+    host, _, start = theirs.rpartition("/")
+    assert theirs != get_owner()
+    assert not is_gone(f"{host.rpartition('/')[0]}/999999/{start}")
+    assert is_gone(f"{get_owner().rpartition('/')[0].rpartition('/')[0]}/999999/{start}")

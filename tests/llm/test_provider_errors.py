@@ -11,7 +11,15 @@ import pytest
 
 from apps.events.models import Event
 from apps.llm.models import LLMCall
-from apps.llm.provider import LLMError, OutcomeUnknown, ProviderUnreachable, RateLimited
+from apps.llm.provider import (
+    LLMError,
+    NotConfigured,
+    OutcomeUnknown,
+    ProviderUnreachable,
+    RateLimited,
+    close_clients,
+    is_local,
+)
 from apps.llm.step import AnswerInvalid
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
@@ -168,3 +176,38 @@ def test_two_calls_share_a_connection(make_case: MakeCase, ask: Ask, fake_llm: F
     for marker in ("e1", "e2", "e3"):
         ask(make_case(marker))
     assert fake_llm.connections == 1
+
+
+def test_without_a_provider_nothing_leaves(make_case: MakeCase, ask: Ask, settings: Any) -> None:
+    event = make_case("e1")
+    settings.OPENAI_BASE_URL = settings.OPENAI_API_KEY = ""
+    with pytest.raises(NotConfigured) as refused:
+        ask(event)
+    assert refused.value.verdict == Verdict.NEVER
+    assert LLMCall.objects.get().state == LLMCall.State.REFUSED
+
+
+def test_a_local_model_is_never_asked_through_a_proxy(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_clients()
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert not ask(make_case("e1")).reused
+    assert fake_llm.calls["e1"] == 1
+    close_clients()
+
+
+@pytest.mark.parametrize(
+    ("address", "answer"),
+    [
+        ("http://127.0.0.1:1/v1", True),
+        ("http://[::1]/v1", True),
+        ("http://localhost/v1", True),
+        ("https://localhost.example.com/v1", False),
+        ("https://api.openai.com/v1", False),
+        ("", False),
+    ],
+)
+def test_only_loopback_counts_as_local(address: str, answer: bool) -> None:
+    assert is_local(address) is answer
