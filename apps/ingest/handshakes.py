@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from asgiref.sync import sync_to_async
+from django.db import transaction
 
+from apps.audit.models import AuditEntry
 from apps.ingest.answers import Answer, plain
 from apps.sources.models import Secret, Source
 from apps.sources.schemes import Handshake
@@ -17,6 +19,10 @@ async def finish_handshake(source_id: int, handshake: Handshake) -> Answer:
 
 
 def _learn(source_id: int, value: str) -> None:
-    source = Source.objects.get(pk=source_id)
-    if all(secret.value != value for secret in source.get_active_secrets()):
-        Secret.objects.create(source=source, value=value)
+    # The registry that let this challenge through may lag: the database decides, one at a time.
+    # A retired secret counts, or ending the last one would open the door to any stranger.
+    with transaction.atomic():
+        source = Source.objects.select_for_update().get(pk=source_id)
+        if not source.secrets.exists():
+            secret = Secret.objects.create(source=source, value=value)
+            AuditEntry.record(None, "secret.learn", secret)
