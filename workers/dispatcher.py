@@ -19,12 +19,12 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
 from prometheus_client import Counter, Histogram, start_http_server
 from temporalio.client import Client
 
 from apps.events import intake
-from apps.events.intake import DatabaseAway, Intake
+from apps.events.intake import AWAY, DatabaseAway, Intake
 from apps.events.models import OPEN, Event
 from apps.events.workflow_client import connect, start_all
 from apps.streams.entries import Entry
@@ -68,6 +68,7 @@ class ShardLoop:
         self.consumer = consumer
         self.pace = pace
         self.next_reclaim_s = self.next_trim_s = 0.0
+        self.unstored: Sequence[Entry] = ()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until told to stop, whatever is down meanwhile; a batch begun is finished."""
@@ -88,7 +89,12 @@ class ShardLoop:
 
     async def turn(self, stop: asyncio.Event) -> None:
         """Take, handle, settle; now and then what dead dispatchers left, and the trim."""
-        # Asks the database first: while that is away, no entry is taken and none is counted up.
+        # A database that reads may still refuse to write. The batch it refused is kept and tried
+        # again: reclaimed instead, it would be counted up until it is buried for no fault of its.
+        if self.unstored:
+            await self.handle(self.unstored)
+            return
+        # Asks the database first: while that is away, no entry is taken.
         room = settings.OPEN_WORKFLOWS_MAX - await self.in_database(count_open)
         if room <= 0:
             await wait_for_stop(stop, self.pace.full_pause_s)
@@ -117,8 +123,10 @@ class ShardLoop:
             if entry.deliveries > self.pace.max_deliveries:
                 await self.bury(entry, "delivered_too_often")
         fresh = [entry for entry in entries if entry.deliveries <= self.pace.max_deliveries]
+        self.unstored = fresh
         done = await self.in_database(lambda: intake.store(fresh))
         await self.start(done)
+        self.unstored = ()
         await self.shard.settle([entry.id for entry in done.settled])
         for entry, code in done.refused:
             await self.bury(entry, code)
@@ -149,7 +157,7 @@ def with_connection(work: Callable[[], T]) -> T:
     close_old_connections()
     try:
         return work()
-    except (OperationalError, InterfaceError) as error:
+    except AWAY as error:
         close_old_connections()
         raise DatabaseAway from error
 

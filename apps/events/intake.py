@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 from typing import Self
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    transaction,
+)
 
 from apps.dashboard.live import announce
 from apps.events.models import Event, EventBody, Status
@@ -19,7 +28,15 @@ from workers.contracts import EventRun
 EXCERPT_CHARACTERS = 2000
 EXCERPT_BYTES = 4 * EXCERPT_CHARACTERS
 # What one entry can do to a statement: a value that the database or its driver refuses.
-REFUSALS = (DatabaseError, ValueError, OverflowError)
+REFUSALS = (DataError, IntegrityError, ValueError, OverflowError)
+# What no entry can do: a server that is gone, full or read-only, a table that is not there now.
+AWAY = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+    ProgrammingError,
+    NotSupportedError,
+)
 
 
 class DatabaseAway(Exception):
@@ -63,7 +80,7 @@ def store(entries: Sequence[Entry]) -> Intake:
         return Intake()
     try:
         return _store(entries)
-    except (OperationalError, InterfaceError) as error:
+    except AWAY as error:
         raise DatabaseAway from error
     except REFUSALS:
         if len(entries) == 1:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+from django.db import connection
+
 from apps.events import workflow_client
 from apps.events.ids import new_event_hex
 from apps.events.models import Event, EventBody
@@ -194,3 +197,21 @@ def test_settled_entries_are_dropped_from_the_stream(
     rig.start_dispatcher(replace(HURRIED, trim_every_s=0.1))
     wait_until(lambda: get_client(settings.QUEUE_URLS[0]).xlen(STREAM) == 0, what="the trim")
     assert Event.objects.count() == 3
+
+
+def test_a_database_that_reads_but_refuses_writes_buries_nothing(
+    rig: Rig, helpdesk: Source, post: Post, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def count_refusals() -> int:
+        return sum("database_down" in record.getMessage() for record in caplog.records)
+
+    event_id = post(helpdesk)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE events_eventbody RENAME TO out_of_reach")
+        try:
+            rig.start_dispatcher(replace(HURRIED, reclaim_idle_ms=1, max_deliveries=2))
+            wait_until(lambda: count_refusals() >= 8, 20, "the eighth refusal")
+        finally:
+            cursor.execute("ALTER TABLE out_of_reach RENAME TO events_eventbody")
+    wait_for_status(event_id, "running")
+    assert get_reasons(settings) == []
