@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -20,7 +21,8 @@ def fail() -> None:
 
 
 def test_an_exception_is_written_without_its_message() -> None:
-    formatter = import_string(settings.LOGGING["formatters"]["line"]["()"])("%(message)s")
+    logging_config: Any = settings.LOGGING
+    formatter = import_string(logging_config["formatters"]["line"]["()"])("%(message)s")
     try:
         fail()
     except RuntimeError:
