@@ -83,9 +83,9 @@ class SourceAdmin(AuditedAdmin):
         return rows
 
     def has_delete_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
-        """Not while it has events: they would lose where they came from. Pause it instead."""
+        """Not while it has events, stored or still in the queue. Pause it instead."""
         may: bool = super().has_delete_permission(request, obj)
-        return may and (obj is None or not obj.events.exists())
+        return may and (obj is None or (not obj.events.exists() and obj.is_deletable()))
 
     def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:
         super().save_model(request, obj, form, change)

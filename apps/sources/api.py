@@ -24,7 +24,7 @@ from apps.api.problems import Conflict
 from apps.api.serializers import SlugOnceMixin, StrictSerializer
 from apps.api.viewsets import ApiViewSet
 from apps.pipelines.models import Pipeline
-from apps.sources.models import Secret, Source
+from apps.sources.models import Secret, Source, SourceInUse
 from apps.sources.schemes import WrongOptions, build_verifier
 
 MAX_SECRET_CHARS = 10_000  # a public key can be long
@@ -117,6 +117,12 @@ class SourceViewSet(ConfigurationViewSet):
     }
     serializer_class = SourceSerializer
     queryset = Source.objects.select_related("pipeline")
+
+    def destroy(self, request: Request, slug: str) -> Response:
+        try:
+            return super().destroy(request, slug)
+        except SourceInUse as error:
+            raise Conflict(str(error)) from error
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])

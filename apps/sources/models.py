@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models, transaction
@@ -11,7 +11,18 @@ from django.utils import timezone
 
 from apps.pipelines.models import Pipeline
 from apps.sources.changes import announce_change
+from apps.streams.depth import get_depths
 from apps.vault.fields import EncryptedTextField
+
+PAUSE_HEARD = timedelta(seconds=10)
+
+
+class SourceInUse(Exception):
+    """Deleting it now could strand accepted events. The text says what to do first."""
+
+    code = "source_in_use"
+    permanent = False
+    retry_after_s: float | None = None
 
 
 class Source(models.Model):
@@ -39,7 +50,32 @@ class Source(models.Model):
         super().save(*args, **kwargs)
         transaction.on_commit(announce_change)
 
+    def check_deletable(self) -> None:
+        """Raises SourceInUse while an event of it may lie in the queue: without its source it
+        could never be stored. Every ingest process has heard of a pause after PAUSE_HEARD.
+        """
+        if self.paused_at is None or timezone.now() - self.paused_at < PAUSE_HEARD:
+            seconds = PAUSE_HEARD.seconds
+            raise SourceInUse(f"Pause the source first, and wait {seconds} s before deleting it.")
+        depths = [shard.depth for shard in get_depths()]
+        if any(depth is None or depth.length or depth.buried for depth in depths):
+            raise SourceInUse(
+                "The queue is not known to be empty, and an event of this source may lie in it: "
+                "delete the source when all events are stored."
+            )
+
+    def is_deletable(self) -> bool:
+        """Whether check_deletable has nothing against it."""
+        try:
+            self.check_deletable()
+        except SourceInUse:
+            return False
+        return True
+
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """As Django's; raises SourceInUse, see check_deletable."""
+        if not self.events.exists():  # with events, the database refuses by itself
+            self.check_deletable()
         deleted = super().delete(*args, **kwargs)
         transaction.on_commit(announce_change)
         return deleted

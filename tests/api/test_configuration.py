@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEntry
 from apps.destinations.models import Destination
 from apps.pipelines.models import Pipeline
-from apps.sources.models import Source
+from apps.sources.models import PAUSE_HEARD, Source
+from apps.streams.clients import get_client
+from apps.streams.entries import DEAD_STREAM, STREAM
 from tests.api.clients import assert_problem, with_token
 from tests.fixtures.cast import WEBHOOK_SECRET, make_event
 
@@ -154,7 +158,48 @@ def test_what_others_refer_to_is_not_deleted(client: APIClient, helpdesk: Source
         assert_problem(client.delete(f"{V1}{noun}/"), 409, "still refer to it")
 
 
-def test_what_nothing_refers_to_is_deleted(client: APIClient, helpdesk: Source) -> None:
+def pause_long_ago(source: Source) -> None:
+    source.pause()
+    Source.objects.update(paused_at=timezone.now() - PAUSE_HEARD)
+
+
+@pytest.fixture
+def queue(settings: Settings, valkey_url: str) -> Any:
+    """An empty queue."""
+    settings.QUEUE_URLS = [valkey_url]
+    server = get_client(valkey_url)
+    server.flushall()
+    return server
+
+
+def test_a_source_is_not_deleted_before_every_process_has_heard_of_its_pause(
+    client: APIClient, helpdesk: Source, queue: Any
+) -> None:
+    assert_problem(client.delete(f"{V1}sources/helpdesk/"), 409, "Pause the source first")
+    helpdesk.pause()
+    assert_problem(client.delete(f"{V1}sources/helpdesk/"), 409, "Pause the source first")
+
+
+@pytest.mark.parametrize("stream", [STREAM, DEAD_STREAM])
+def test_a_source_is_not_deleted_under_its_accepted_events(
+    client: APIClient, helpdesk: Source, queue: Any, stream: str
+) -> None:
+    pause_long_ago(helpdesk)
+    queue.xadd(stream, {"s": helpdesk.pk})
+    assert_problem(client.delete(f"{V1}sources/helpdesk/"), 409, "not known to be empty")
+    assert Source.objects.filter(pk=helpdesk.pk).exists()
+
+
+def test_a_source_is_not_deleted_while_the_queue_is_down(
+    client: APIClient, helpdesk: Source, settings: Settings
+) -> None:
+    pause_long_ago(helpdesk)
+    settings.QUEUE_URLS = ["unix:///nowhere.sock"]
+    assert_problem(client.delete(f"{V1}sources/helpdesk/"), 409, "not known to be empty")
+
+
+def test_what_nothing_refers_to_is_deleted(client: APIClient, helpdesk: Source, queue: Any) -> None:
+    pause_long_ago(helpdesk)
     for noun in ("sources/helpdesk", "pipelines/triage", "destinations/inbox"):
         answer = client.delete(f"{V1}{noun}/")
         assert answer.status_code == 204, answer.content
@@ -176,9 +221,10 @@ def test_options_are_checked_against_the_scheme_and_its_secrets(
     assert list(assert_problem(answer, 400)["errors"]) == ["scheme"]
 
 
-def test_each_act_is_audited_by_name(client: APIClient, helpdesk: Source) -> None:
+def test_each_act_is_audited_by_name(client: APIClient, helpdesk: Source, queue: Any) -> None:
     client.patch(f"{V1}destinations/inbox/", {"name": "Box"})
     client.post(f"{V1}sources/helpdesk/pause/")
+    Source.objects.update(paused_at=timezone.now() - PAUSE_HEARD)
     client.delete(f"{V1}sources/helpdesk/")
     acts = AuditEntry.objects.order_by("id").values_list("actor_name", "action", "object_id")
     assert list(acts) == [

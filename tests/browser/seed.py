@@ -1,4 +1,4 @@
-"""Rows that make every page worth looking at: run by the browser tests, never by the product."""
+"""Rows that make every page worth looking at: for screenshots, never run by the product."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ import logging
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from apps.ingest.registry import Registry
-from apps.sources.models import Secret, Source
+from apps.sources.models import PAUSE_HEARD, Secret, Source
 from tests.ingest.conftest import BODY, Hooks, code_of, sign
 from tests.waiting import wait_until
 
@@ -32,6 +33,9 @@ def test_a_secret_is_rotated_without_downtime(hooks: Hooks, helpdesk: Source) ->
 
 
 def test_a_deleted_source_is_unknown_at_once(hooks: Hooks, helpdesk: Source) -> None:
+    hooks.queue.flushall()
+    helpdesk.pause()
+    helpdesk.paused_at = timezone.now() - PAUSE_HEARD
     helpdesk.delete()
     wait_until(lambda: hooks.post().status_code == 404, 2, "the end of the source")
 

@@ -12,16 +12,14 @@ import redis
 from django.conf import settings
 
 from apps.streams import durability
+from apps.streams.buried import unbury
 from apps.streams.entries import DEAD_STREAM, STREAM, Entry
 from apps.streams.shard import Shard
 from pipeline_admin.bootstrap import locations
 from pipeline_admin.bootstrap.parts import Part
 from pipeline_admin.bootstrap.readiness import valkey_answers
-from pipeline_admin.env import BASE_DIR
 from tests.fixtures.servers import Server
 from tests.ops.compose import SERVICES, VARIABLE
-
-UNBURY = (BASE_DIR / "deploy" / "queue" / "unbury.lua").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def test_a_buried_entry_is_given_to_the_dispatcher_again(compose_queue: str) -> 
     buried = asyncio.run(bury_first(compose_queue))
     assert client.xlen(DEAD_STREAM) == 1
 
-    assert client.eval(UNBURY, 2, DEAD_STREAM, STREAM, "100") == 1
+    assert unbury() == 1
 
     assert client.xlen(DEAD_STREAM) == 0
     again = asyncio.run(read_one(compose_queue))
