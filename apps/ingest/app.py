@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any
 
 from django.conf import settings
 
 from apps.events.ids import new_event_hex
-from apps.ingest import answers, metrics
+from apps.ingest import metrics
 from apps.ingest.answers import Answer
 from apps.ingest.handshakes import finish_handshake
 from apps.ingest.reading import Receive, SenderGone, explain_not_json, read_body, read_headers
@@ -31,6 +31,7 @@ from apps.ingest.refusals import (
 )
 from apps.ingest.registry import CompiledSource, Registry
 from apps.sources.schemes import Request, SignatureRefused, Verified, is_json
+from apps.streams.appender import Answer as Stored
 from apps.streams.appender import Appenders
 from apps.streams.errors import QueueError
 
@@ -43,6 +44,8 @@ PREFIX = "/hooks/"
 KEY_MAX_CHARS = 255
 DEDUP_KEY_MAX_BYTES = 128
 CONTENT_TYPE_MAX_BYTES = 100
+# Tells another body under the same id; what counts as a conflict is decided by the database.
+DIGEST_BYTES = 8
 LOG_INTERVAL_S = 60.0
 
 
@@ -78,7 +81,7 @@ class Ingest:
         await send({"type": "http.response.body", "body": body})
 
     async def _take(self, slug: str, scope: Scope, receive: Receive) -> Answer:
-        source = self._find(slug)
+        source = await self._find(slug)
         method = scope["method"]
         if method != "POST" and not (method == "GET" and source.verifier.takes_get):
             raise WrongMethod("Send events with POST.")
@@ -91,17 +94,24 @@ class Ingest:
                 return await finish_handshake(source.row.pk, handshake)
             if method == "GET":
                 raise WrongMethod("Send events with POST.")
-        content_type = headers.get(b"content-type", b"")
+        event_id, stored = self.submit(source, request)
+        return source.settle(event_id, await stored)
+
+    def submit(self, source: CompiledSource, request: Request) -> tuple[bytes, Stored]:
+        """Check a whole request and give it to the queue: the id of the new event, and what the
+        queue will say. Raises a Refusal, SignatureRefused or QueueError.
+        """
+        content_type = request.headers.get(b"content-type", b"")
         must_be_json = source.content_types.is_json(content_type)
         if must_be_json is None:
             raise WrongContentType(source.content_types.sentence)
         verified = source.verifier.verify(request)
         if must_be_json and not is_json(request):
-            raise NotJson(explain_not_json(body))
-        return await self._append(source, request, verified, content_type)
+            raise NotJson(explain_not_json(request.body))
+        return self._append(source, request, verified, content_type)
 
-    def _find(self, slug: str) -> CompiledSource:
-        source = self.registry.sources.get(slug)
+    async def _find(self, slug: str) -> CompiledSource:
+        source = self.registry.sources.get(slug) or await self.registry.look_for(slug)
         if source is None:
             if not self.registry.is_loaded:
                 raise NotReady("The sources have not been read yet. Try again.")
@@ -119,9 +129,9 @@ class Ingest:
             return f"{self._base_url}{path}?{query.decode('latin-1')}"
         return self._base_url + path
 
-    async def _append(
+    def _append(
         self, source: CompiledSource, request: Request, verified: Verified, content_type: bytes
-    ) -> Answer:
+    ) -> tuple[bytes, Stored]:
         event_id = new_event_hex().encode()
         key = _get_key(verified, request.body)
         short_key = key if len(key) <= DEDUP_KEY_MAX_BYTES else sha256(key).hexdigest().encode()
@@ -133,15 +143,12 @@ class Ingest:
             content_type[:CONTENT_TYPE_MAX_BYTES],
             b"%d" % (request.now * 1000),
             request.body,
+            source.secret_ids[verified.secret_index],
+            b"",
+            blake2b(request.body, digest_size=DIGEST_BYTES).digest(),
         )
-        earlier = await self.queue.append(
-            source.slug_bytes, key, source.dedup_prefix + short_key, values
-        )
-        if earlier:
-            source.duplicates()
-            return source.answer or answers.duplicate(earlier)
-        source.accepted()
-        return source.answer or answers.accepted(event_id)
+        dedup_key = source.dedup_prefix + short_key
+        return event_id, self.queue.append(source.slug_bytes, key, dedup_key, values)
 
     def _count(self, slug: str, error: Refusal | SignatureRefused | QueueError) -> None:
         label = slug if slug in self.registry.sources else metrics.UNKNOWN_SOURCE

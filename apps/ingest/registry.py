@@ -14,6 +14,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from apps.ingest import answers, metrics
+from apps.ingest.answers import Answer
 from apps.ingest.content_types import ContentTypes
 from apps.sources.changes import TOPIC
 from apps.sources.models import Secret, Source
@@ -24,6 +25,9 @@ from apps.vault.vault import VaultError, decrypt
 logger = logging.getLogger(__name__)
 
 REFRESH_INTERVAL_S = 3.0
+# A stranger who guesses addresses must not make the database work harder than this.
+LOOK_INTERVAL_S = 0.25
+LOOK_TIMEOUT_S = 1.0
 
 
 class SourceRow(NamedTuple):
@@ -35,15 +39,15 @@ class SourceRow(NamedTuple):
     options: dict[str, Any]
     max_body_bytes: int | None
     paused_at: datetime | None
-    tokens: tuple[str, ...]
+    tokens: tuple[tuple[int, str], ...]  # id and value of each
 
 
 class CompiledSource:
     """All that a request to this source needs. `broken` is why it can't verify, else ''."""
 
     __slots__ = (
-        *("accepted", "answer", "broken", "content_types", "dedup_prefix", "duplicates", "id"),
-        *("is_paused", "max_body_bytes", "row", "slug", "slug_bytes", "verifier"),
+        *("_accepted", "_answer", "_duplicates", "broken", "content_types", "dedup_prefix", "id"),
+        *("is_paused", "max_body_bytes", "row", "secret_ids", "slug", "slug_bytes", "verifier"),
     )
 
     def __init__(self, row: SourceRow) -> None:
@@ -54,18 +58,27 @@ class CompiledSource:
         self.is_paused = row.paused_at is not None
         self.max_body_bytes = row.max_body_bytes or settings.MAX_BODY_BYTES
         self.content_types = ContentTypes(row.scheme)
-        self.accepted = metrics.ACCEPTED.labels(row.slug).inc
-        self.duplicates = metrics.DUPLICATES.labels(row.slug).inc
+        self._accepted = metrics.ACCEPTED.labels(row.slug).inc
+        self._duplicates = metrics.DUPLICATES.labels(row.slug).inc
+        self.secret_ids = [str(pk).encode() for pk, _ in row.tokens]
         self.broken = ""
         self.verifier = Verifier()
         try:
-            secrets = [decrypt(token) for token in row.tokens]
+            secrets = [decrypt(token) for _, token in row.tokens]
             self.verifier = build_verifier(row.scheme, row.options, secrets)
         except (WrongOptions, VaultError) as error:
             self.broken = str(error)
             logger.warning("Source %s accepts nothing: %s", row.slug, error)
         scheme = SCHEMES.get(row.scheme)
-        self.answer = answers.fixed(scheme.answer) if scheme and scheme.answer else None
+        self._answer = answers.fixed(scheme.answer) if scheme and scheme.answer else None
+
+    def settle(self, event_id: bytes, earlier: bytes) -> Answer:
+        """Count the event and answer it; `earlier` is the queue's answer (`appender.Answer`)."""
+        if earlier:
+            self._duplicates()
+            return self._answer or answers.duplicate(earlier)
+        self._accepted()
+        return self._answer or answers.accepted(event_id)
 
 
 class Registry:
@@ -77,6 +90,7 @@ class Registry:
         self._is_failure_logged = False
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._look: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read the sources, then keep reading; a database that is down is no reason to fail."""
@@ -90,11 +104,31 @@ class Registry:
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, self._look] if self._look else self._tasks
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
         self._thread.shutdown()
+
+    async def look_for(self, slug: str) -> CompiledSource | None:
+        """A source that was made a moment ago: its sender may be quicker than its announcement.
+
+        All who ask within LOOK_INTERVAL_S share one look at the database.
+        """
+        if self._look is None:
+            self._look = asyncio.get_running_loop().create_task(self._look_again())
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                await asyncio.shield(self._look)
+        except TimeoutError:
+            pass  # the database is slow: what is known must do
+        return self.sources.get(slug)
+
+    async def _look_again(self) -> None:
+        await asyncio.sleep(LOOK_INTERVAL_S)
+        self._look = None  # who asks from now on may ask for what this look does not see
+        await self._refresh_in_thread()
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -132,13 +166,13 @@ def _compile(row: SourceRow, known: CompiledSource | None) -> CompiledSource:
 
 def _read_rows() -> list[SourceRow]:
     fields = ("pk", "slug", "scheme", "options", "max_body_bytes", "paused_at")
-    tokens: dict[int, list[str]] = {}
+    tokens: dict[int, list[tuple[int, str]]] = {}
     # Cast to plain text: the model's own field would decrypt every secret at every look.
     encrypted = Secret.objects.active().annotate(token=Cast("value", TextField()))
-    for source_id, token in encrypted.order_by("created_at", "pk").values_list(
-        "source_id", "token"
+    for source_id, *secret in encrypted.order_by("created_at", "pk").values_list(
+        "source_id", "pk", "token"
     ):
-        tokens.setdefault(source_id, []).append(token)
+        tokens.setdefault(source_id, []).append((secret[0], secret[1]))
     return [
         SourceRow(pk, slug, scheme, options, limit, paused_at, tuple(tokens.get(pk, ())))
         for pk, slug, scheme, options, limit, paused_at in Source.objects.values_list(*fields)

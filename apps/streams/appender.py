@@ -28,8 +28,9 @@ RECHECK_INTERVAL_S = 1.0
 WATCH_INTERVAL_S = 0.1
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
 
-Values = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes]
-"""event id (32 hex digits), source id, key, event type, content type, received ms, body"""
+Values = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+"""event id (32 hex digits), source id, key, event type, content type, received ms, body, id of the
+secret that verified it or b"", why it is quarantined or b"", digest of the body"""
 
 Answer = asyncio.Future[bytes]
 """b"" where the event was appended, else the id of the event that had its key before."""

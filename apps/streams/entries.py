@@ -24,6 +24,8 @@ class Entry:
     received_ms: int  # unix time
     body: bytes
     deliveries: int  # 1 the first time it is read
+    secret_id: int | None = None  # the signing secret that verified it
+    quarantine: str = ""  # why it must wait for a person; '' where it need not
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +71,7 @@ def parse_entry(
         received_ms=int(fields[b"r"]),
         body=fields[b"b"],
         deliveries=deliveries,
+        # Entries of releases before these two fields existed lack them.
+        secret_id=int(secret) if (secret := fields.get(b"v")) else None,
+        quarantine=fields.get(b"q", b"").decode(),
     )

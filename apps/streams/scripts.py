@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 
 # KEYS: the stream, then one dedup key for each event. ARGV: the dedup's TTL in seconds, then
-# seven values for each event. The answer has one item for each event: '' where it was appended,
-# else the id of the event that had this key before.
+# ten values for each event. The answer has one item for each event: '' where it was appended,
+# else the id of the event that had this key before. A dedup key holds that id (32 characters) and
+# the digest of its body: another body under the same id is appended too, for the database to
+# keep as a conflict, and answered as a duplicate.
 # XADD comes before SET: where it fails, no key may claim that the event is there.
 APPEND = """
 local answers = {}
 for i = 2, #KEYS do
-  local earlier = redis.call('GET', KEYS[i])
-  if earlier then
-    answers[i - 1] = earlier
-  else
-    local a = (i - 2) * 7 + 1
+  local a = (i - 2) * 10 + 1
+  local earlier, digest = redis.call('GET', KEYS[i]), ARGV[a + 10]
+  if not earlier or (#earlier > 32 and string.sub(earlier, 33) ~= digest) then
     redis.call('XADD', KEYS[1], '*', 'e', ARGV[a + 1], 's', ARGV[a + 2], 'k', ARGV[a + 3],
-      't', ARGV[a + 4], 'c', ARGV[a + 5], 'r', ARGV[a + 6], 'b', ARGV[a + 7])
-    redis.call('SET', KEYS[i], ARGV[a + 1], 'EX', ARGV[1])
+      't', ARGV[a + 4], 'c', ARGV[a + 5], 'r', ARGV[a + 6], 'b', ARGV[a + 7],
+      'v', ARGV[a + 8], 'q', ARGV[a + 9])
+  end
+  if earlier then
+    answers[i - 1] = string.sub(earlier, 1, 32)
+  else
+    redis.call('SET', KEYS[i], ARGV[a + 1] .. digest, 'EX', ARGV[1])
     answers[i - 1] = ''
   end
 end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -56,9 +58,11 @@ def test_no_page_keeps_anybody_out(system: System, page: Page) -> None:
 
 
 def test_the_keyboard_alone_opens_an_event(system: System, page: Page) -> None:
-    source = f"keys-{abs(hash(page))}"
+    source = f"keys-{uuid.uuid4().hex[:8]}"
     system.create_way(source)
-    event_id = system.post(source, "k-1", {"ticket": "[[keys-1]]", "text": "hi"}).json()["id"]
+    answer = system.post(source, "k-1", {"ticket": "[[keys-1]]", "text": "hi"})
+    assert answer.status_code == 202, answer.text
+    event_id = answer.json()["id"]
     system.wait_for_status(event_id, "delivered")
     page.goto(f"{system.url}/events/?source={source}")
     link = page.locator(f'a[href="/events/{event_id}/"]').first

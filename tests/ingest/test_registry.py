@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from apps.ingest.registry import Registry
 from apps.sources.models import PAUSE_HEARD, Secret, Source
+from tests.fixtures.cast import WEBHOOK_SECRET
 from tests.ingest.conftest import BODY, Hooks, code_of, sign
 from tests.waiting import wait_until
 
@@ -30,6 +31,15 @@ def test_a_secret_is_rotated_without_downtime(hooks: Hooks, helpdesk: Source) ->
     old.retire()
     wait_until(lambda: hooks.post(event_id="old").status_code == 401, 2, "the old one's end")
     assert post_with(hooks, NEW_SECRET, "new 2") == 202
+
+
+def test_an_event_may_come_before_ingest_has_heard_of_its_source(
+    hooks: Hooks, helpdesk: Source
+) -> None:
+    rows = [Source(slug="fresh", name="Fresh", scheme=helpdesk.scheme, pipeline=helpdesk.pipeline)]
+    (fresh,) = Source.objects.bulk_create(rows)  # which announces nothing
+    Secret.objects.bulk_create([Secret(source=fresh, value=WEBHOOK_SECRET)])
+    assert hooks.post(path="/hooks/fresh").status_code == 202
 
 
 def test_a_deleted_source_is_unknown_at_once(hooks: Hooks, helpdesk: Source) -> None:

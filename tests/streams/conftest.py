@@ -38,7 +38,7 @@ def append(queue: Any) -> Append:
         values: list[Any] = []
         for number, key in enumerate(keys):
             values += [f"{number:032x}", 7, key, "ticket", "application/json", 1_700_000_000_000]
-            values.append(body)
+            values += [body, 5, "not as the schema asks", body]
         dedup_keys = [f"d:7:{key}" for key in keys]
         answer: list[bytes] = queue.eval(
             scripts.APPEND, len(keys) + 1, STREAM, *dedup_keys, 60, *values

@@ -20,7 +20,8 @@ __all__ = ["redis_url"]
 
 
 def values(key: bytes) -> Any:
-    return (b"%032x" % hash(key), b"1", key, b"", b"application/json", b"1700000000000", b"{}")
+    event = (b"%032x" % hash(key), b"1", key, b"", b"application/json", b"1700000000000", b"{}")
+    return (*event, b"5", b"", b"digest")
 
 
 def append(appenders: Appenders, key: bytes, slug: bytes = b"shop") -> asyncio.Future[bytes]:

@@ -38,6 +38,8 @@ async def test_an_entry_holds_what_was_appended(shard: Shard, append: Append) ->
         received_ms=1_700_000_000_000,
         body=b"\x00\xff",
         deliveries=1,
+        secret_id=5,
+        quarantine="not as the schema asks",
     )
 
 
@@ -48,6 +50,20 @@ def test_the_same_key_is_appended_once_and_answered_with_the_first_id(
     assert append("a") == [b"%032x" % 1]
     assert append("new", "new") == [b"", b"%032x" % 0]
     assert queue.xlen(STREAM) == 3
+
+
+def test_another_body_under_the_same_key_is_appended_and_answered_with_the_first_id(
+    append: Append, queue: Any
+) -> None:
+    append("a")
+    assert append("a", body=b"another") == [b"%032x" % 0]
+    assert [fields[b"b"] for _, fields in queue.xrange(STREAM)] == [b'{"n": 1}', b"another"]
+
+
+def test_a_dedup_key_of_an_earlier_release_knows_no_body(append: Append, queue: Any) -> None:
+    queue.set("d:7:a", "f" * 32)
+    assert append("a") == [b"f" * 32]
+    assert queue.xlen(STREAM) == 0
 
 
 async def test_it_waits_for_an_entry(shard: Shard, append: Append) -> None:
