@@ -31,7 +31,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if kind == "http" and scope["path"].startswith(PREFIX):
         await ingest(scope, receive, send)
     elif kind == "lifespan":
-        await run_lifespan(receive, send)
+        await run_lifespan(scope, receive, send)
     else:
         await behind_proxy(scope, receive, send)
 
@@ -48,10 +48,11 @@ async def pages(scope: Any, receive: Any, send: Any) -> None:
 behind_proxy: Any = ProxyHeadersMiddleware(pages, settings.FORWARDED_ALLOW_IPS)
 
 
-async def run_lifespan(receive: Receive, send: Send) -> None:
+async def run_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     """Starts ingest with the server and stops it after the last request was answered."""
     await receive()
     await ingest.start()
+    scope.get("state", {})["ingest"] = ingest  # for apps.ingest.protocol
     # What the start has made stays: looking through it again and again costs ingest 4 %.
     gc.collect()
     gc.freeze()

@@ -8,29 +8,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from hashlib import blake2b, sha256
 from typing import Any
 
 from django.conf import settings
 
-from apps.events.ids import new_event_hex
 from apps.ingest import metrics
 from apps.ingest.answers import Answer
+from apps.ingest.entry import admit
 from apps.ingest.handshakes import finish_handshake
-from apps.ingest.reading import Receive, SenderGone, explain_not_json, read_body, read_headers
+from apps.ingest.reading import Receive, SenderGone, read_body, read_headers
 from apps.ingest.refusals import (
-    NotJson,
     NotReady,
     Refusal,
     SourceBroken,
     SourcePaused,
     UnknownSource,
-    WrongContentType,
     WrongMethod,
     get_answer,
 )
 from apps.ingest.registry import CompiledSource, Registry
-from apps.sources.schemes import Request, SignatureRefused, Verified, is_json
+from apps.sources.schemes import Request, SignatureRefused
 from apps.streams.appender import Answer as Stored
 from apps.streams.appender import Appenders
 from apps.streams.errors import QueueError
@@ -41,12 +38,9 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PREFIX = "/hooks/"
-KEY_MAX_CHARS = 255
-DEDUP_KEY_MAX_BYTES = 128
-CONTENT_TYPE_MAX_BYTES = 100
-# Tells another body under the same id; what counts as a conflict is decided by the database.
-DIGEST_BYTES = 8
 LOG_INTERVAL_S = 60.0
+REFUSED = (Refusal, SignatureRefused, QueueError)
+"""All that `Ingest.refuse` has an answer for."""
 
 
 class Ingest:
@@ -72,9 +66,8 @@ class Ingest:
         slug = scope["path"][len(PREFIX) :].removesuffix("/")
         try:
             status, headers, body = await self._take(slug, scope, receive)
-        except (Refusal, SignatureRefused, QueueError) as error:
-            self._count(slug, error)
-            status, headers, body = get_answer(error)
+        except REFUSED as error:
+            status, headers, body = self.refuse(slug, error)
         except SenderGone:
             return
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -87,7 +80,10 @@ class Ingest:
             raise WrongMethod("Send events with POST.")
         headers = read_headers(scope["headers"])
         body = await read_body(headers, source.max_body_bytes, receive)
-        request = Request(method, self._url(scope), headers, body, time.time())
+        target = scope["path"].encode()
+        if query := scope["query_string"]:
+            target += b"?" + query
+        request = Request(method, self.get_url(target), headers, body, time.time())
         if method == "GET" or source.verifier.takes_post_challenge:
             handshake = source.verifier.handshake(request)
             if handshake is not None:
@@ -101,14 +97,9 @@ class Ingest:
         """Check a whole request and give it to the queue: the id of the new event, and what the
         queue will say. Raises a Refusal, SignatureRefused or QueueError.
         """
-        content_type = request.headers.get(b"content-type", b"")
-        must_be_json = source.content_types.is_json(content_type)
-        if must_be_json is None:
-            raise WrongContentType(source.content_types.sentence)
-        verified = source.verifier.verify(request)
-        if must_be_json and not is_json(request):
-            raise NotJson(explain_not_json(request.body))
-        return self._append(source, request, verified, content_type)
+        entry = admit(source, request)
+        stored = self.queue.append(source.slug_bytes, entry.key, entry.dedup_key, entry.values)
+        return entry.event_id, stored
 
     async def _find(self, slug: str) -> CompiledSource:
         source = self.registry.sources.get(slug) or await self.registry.look_for(slug)
@@ -122,33 +113,14 @@ class Ingest:
             raise SourceBroken("This source's settings can't be used: an administrator must act.")
         return source
 
-    def _url(self, scope: Scope) -> str:
-        path: str = scope["path"]
-        query: bytes = scope["query_string"]
-        if query:
-            return f"{self._base_url}{path}?{query.decode('latin-1')}"
-        return self._base_url + path
+    def get_url(self, target: bytes) -> str:
+        """The full public URL of a request target (path and query, as they were sent)."""
+        return self._base_url + target.decode("latin-1")
 
-    def _append(
-        self, source: CompiledSource, request: Request, verified: Verified, content_type: bytes
-    ) -> tuple[bytes, Stored]:
-        event_id = new_event_hex().encode()
-        key = _get_key(verified, request.body)
-        short_key = key if len(key) <= DEDUP_KEY_MAX_BYTES else sha256(key).hexdigest().encode()
-        values = (
-            event_id,
-            source.id,
-            key,
-            verified.event_type.encode(),
-            content_type[:CONTENT_TYPE_MAX_BYTES],
-            b"%d" % (request.now * 1000),
-            request.body,
-            source.secret_ids[verified.secret_index],
-            b"",
-            blake2b(request.body, digest_size=DIGEST_BYTES).digest(),
-        )
-        dedup_key = source.dedup_prefix + short_key
-        return event_id, self.queue.append(source.slug_bytes, key, dedup_key, values)
+    def refuse(self, slug: str, error: Refusal | SignatureRefused | QueueError) -> Answer:
+        """Count and log it; the answer for the sender."""
+        self._count(slug, error)
+        return get_answer(error)
 
     def _count(self, slug: str, error: Refusal | SignatureRefused | QueueError) -> None:
         label = slug if slug in self.registry.sources else metrics.UNKNOWN_SOURCE
@@ -158,13 +130,3 @@ class Ingest:
         if now >= self._log_again_at.get((label, error.code), 0.0):
             self._log_again_at[label, error.code] = now + LOG_INTERVAL_S
             logger.warning("Source %s refused a request (%s): %s", label, error.code, error)
-
-
-def _get_key(verified: Verified, body: bytes) -> bytes:
-    """The idempotency key, 1 to 255 characters: the provider's event id, else the body's hash."""
-    key = verified.event_id
-    if key is None:
-        return b"body:" + sha256(body).hexdigest().encode()
-    if len(key) > KEY_MAX_CHARS:
-        return b"sha256:" + sha256(key.encode()).hexdigest().encode()
-    return key.encode()

@@ -65,7 +65,7 @@ async def _receive_in_time(receive: Receive) -> MutableMapping[str, Any]:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await receive()
     except TimeoutError:
-        raise BodyTooSlow(f"The body must arrive within {BODY_TIMEOUT_S:g} s.") from None
+        raise too_slow() from None
 
 
 async def _read_rest(start: bytes, limit: int, receive: Receive) -> bytes:
@@ -84,7 +84,12 @@ async def _read_rest(start: bytes, limit: int, receive: Receive) -> bytes:
                 if not message.get("more_body"):
                     return b"".join(pieces)
     except TimeoutError:
-        raise BodyTooSlow(f"The body must arrive within {BODY_TIMEOUT_S:g} s.") from None
+        raise too_slow() from None
+
+
+def too_slow() -> BodyTooSlow:
+    """The refusal of a body that is not there after BODY_TIMEOUT_S."""
+    return BodyTooSlow(f"The body must arrive within {BODY_TIMEOUT_S:g} s.")
 
 
 def _refuse_size(limit: int) -> NoReturn:

@@ -72,6 +72,11 @@ class CompiledSource:
         scheme = SCHEMES.get(row.scheme)
         self._answer = answers.fixed(scheme.answer) if scheme and scheme.answer else None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a POST to it can only be an event, to be answered by `Ingest.submit` alone."""
+        return not (self.is_paused or self.broken or self.verifier.takes_post_challenge)
+
     def settle(self, event_id: bytes, earlier: bytes) -> Answer:
         """Count the event and answer it; `earlier` is the queue's answer (`appender.Answer`)."""
         if earlier:
@@ -86,6 +91,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.sources: dict[str, CompiledSource] = {}
+        # By path, those whose events the protocol may take without asking anything else.
+        self.plain: dict[bytes, CompiledSource] = {}
         self.is_loaded = False
         self._is_failure_logged = False
         self._changed = asyncio.Event()
@@ -157,6 +164,12 @@ class Registry:
             return
         known = self.sources
         self.sources = {row.slug: _compile(row, known.get(row.slug)) for row in rows}
+        self.plain = {
+            f"/hooks/{slug}{end}".encode(): source
+            for slug, source in self.sources.items()
+            for end in ("", "/")
+            if source.is_plain
+        }
         self.is_loaded, self._is_failure_logged = True, False
 
 

@@ -18,7 +18,7 @@ import uvicorn
 
 import pipeline_admin.asgi
 from apps.ingest.app import Ingest
-from apps.ingest.protocol import OneWriteProtocol
+from apps.ingest.protocol import HookProtocol
 from apps.sources.models import Source
 from apps.streams.clients import get_client
 from apps.streams.entries import STREAM, Entry, parse_entry
@@ -96,7 +96,7 @@ def serving(queue_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
         pipeline_admin.asgi.application,
         port=0,
         loop="uvloop",
-        http=OneWriteProtocol,
+        http=HookProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand
 
-from apps.ingest.protocol import OneWriteProtocol
+from apps.ingest.protocol import HookProtocol
 
 # Ctrl-C of `up` must stop all parts within 15 s; every request is answered within 2 s.
 GRACEFUL_SHUTDOWN_S = 5
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             port=port,
             workers=workers,
             loop="uvloop",
-            http=OneWriteProtocol,
+            http=HookProtocol,
             lifespan="on",
             interface="asgi3",
             proxy_headers=False,  # asgi.py minds them, for all but ingest
