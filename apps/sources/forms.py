@@ -15,8 +15,15 @@ from unfold.widgets import (
 )
 
 from apps.sources.models import Secret, Source
-from apps.sources.schemes import SCHEMES, OptionField, SchemeInfo, WrongOptions, build_verifier
-from apps.sources.secret_values import can_make_secret, make_secret
+from apps.sources.schemes import (
+    SCHEMES,
+    OptionField,
+    SchemeInfo,
+    WrongOptions,
+    build_verifier,
+    can_make_secret,
+    make_secret,
+)
 
 OPTION = "option_"
 MAX_SECRET_CHARS = 10_000

@@ -3,44 +3,146 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from apps.sources.schemes import (
     SCHEMES,
+    Request,
+    SampleRequest,
     SignatureRefused,
+    WrongOptions,
     build_verifier,
+    can_make_secret,
     explain,
-    sample_event,
-    sign,
+    make_secret,
+    sample_request,
 )
-from apps.sources.schemes.providers import PROVIDERS
 from tests.schemes.requests import NOW, URL, request_with, signed_request
+from tests.schemes.test_public_key_schemes import private_pem, public_pem
 
 TEXT = {"text": "Where is my card?"}
-SECRETS = {"basic_auth": "user:password"}
+SIGNED_BY_US = [slug for slug, info in SCHEMES.items() if info.can_sign]
+PUBLIC_KEYS = {
+    "discord": "ed25519",
+    "postal": "rsa-sha1",
+    "sendgrid": "ecdsa-sha256",
+    "telnyx": "ed25519",
+}
+"""Schemes whose private key only the provider has, and its algorithm."""
 
 
-@pytest.mark.parametrize("slug", [slug for slug, info in SCHEMES.items() if info.can_sign])
-def test_a_sample_event_is_accepted(slug: str) -> None:
-    secret = SECRETS.get(PROVIDERS[slug].family.name, "whsec_c2VjcmV0")
-    if slug == "finch":
-        secret = "c2VjcmV0"
-    kind, body = sample_event(slug, {}, TEXT, NOW, "id-1", "kind.1")
-    headers = {"Content-Type": kind} | sign(slug, {}, secret, body, NOW, "id-1", "kind.1", url=URL)
-    verified = build_verifier(slug, {}, [secret]).verify(request_with(headers, body))
-    assert verified.secret_index == 0
+def sample(scheme: str, secret: str, options: Mapping[str, object] | None = None) -> SampleRequest:
+    return sample_request(
+        scheme, options or {}, secret, URL, NOW, fields=TEXT, event_id="id-1", event_type="kind.1"
+    )
+
+
+def as_received(sent: SampleRequest) -> Request:
+    request = request_with(sent.headers, sent.body, url=sent.url)
+    request.method = sent.method
+    return request
+
+
+@pytest.mark.parametrize("slug", SIGNED_BY_US)
+def test_a_test_event_signed_with_a_made_up_secret_is_accepted(slug: str) -> None:
+    secret = make_secret(slug)
+    request = as_received(sample(slug, secret))
+    verifier = build_verifier(slug, {}, [secret])
+    assert verifier.handshake(request) is None
+    assert verifier.verify(request).secret_index == 0
+    assert TEXT["text"].split()[0].encode() in request.body
+
+
+@pytest.mark.parametrize("slug", PUBLIC_KEYS)
+def test_a_test_event_of_a_public_key_scheme_needs_the_private_key(slug: str) -> None:
+    public, private = public_pem(PUBLIC_KEYS[slug]), private_pem(PUBLIC_KEYS[slug])
+    with pytest.raises(WrongOptions) as refused:
+        sample(slug, public)
+    assert refused.value.field == "secrets"
+    request = as_received(sample(slug, private))
+    assert build_verifier(slug, {}, [public]).verify(request).secret_index == 0
+
+
+def test_every_scheme_can_be_tried_out_but_amazons() -> None:
+    assert set(SCHEMES) - set(SIGNED_BY_US) - set(PUBLIC_KEYS) == {"aws-sns"}
+    with pytest.raises(WrongOptions) as refused:
+        sample("aws-sns", "", {"topic_arn": "arn"})
+    assert refused.value.field == "scheme"
 
 
 @pytest.mark.parametrize(
-    "slug", ["standard-webhooks", "stripe", "github", "front", "mux", "sentry"]
+    ("slug", "options"),
+    [
+        ("hmac", {"key_form": "hex"}),
+        ("hmac", {"key_form": "base64"}),
+        ("hmac", {"key_form": "whsec"}),
+        ("hmac", {"algorithm": "hmac-sha512", "encoding": "base64", "prefix": "sig="}),
+        ("hmac", {"timestamp_path": "sent.at", "timestamp_unit": "iso8601", "tolerance_s": 5}),
+        ("hmac", {"timestamp_path": "sent[0].at", "tolerance_s": 5}),
+        ("api-key", {"header": "X-Key", "prefix": ""}),
+    ],
 )
-def test_a_sample_event_has_its_id_and_type_where_the_provider_has_them(slug: str) -> None:
-    _, body = sample_event(slug, {}, TEXT, NOW, "id-1", "kind.1")
-    headers = sign(slug, {}, "c2VjcmV0", body, NOW, "id-1", "kind.1")
-    verified = build_verifier(slug, {}, ["c2VjcmV0"]).verify(request_with(headers, body))
+def test_a_test_event_follows_the_options_of_its_source(
+    slug: str, options: dict[str, object]
+) -> None:
+    secret = make_secret(slug, options)
+    request = as_received(sample(slug, secret, options))
+    assert build_verifier(slug, options, [secret]).verify(request).secret_index == 0
+
+
+@pytest.mark.parametrize(
+    ("slug", "options"),
+    [
+        ("discord", {}),
+        ("aws-sns", {"topic_arn": "arn"}),
+        ("hmac", {"algorithm": "ed25519"}),
+        ("hmac", {"key_form": "pem"}),
+        ("nonsense", {}),
+    ],
+)
+def test_no_secret_is_made_up_where_it_would_be_no_use(
+    slug: str, options: dict[str, object]
+) -> None:
+    with pytest.raises(WrongOptions):
+        make_secret(slug, options)
+
+
+def test_made_up_secrets_differ_and_are_long() -> None:
+    made = {make_secret(slug) for slug in SIGNED_BY_US for _ in range(2)}
+    assert len(made) == 2 * len(SIGNED_BY_US)
+    assert min(len(value) for value in made) > 40
+    assert can_make_secret("github")
+    assert not can_make_secret("telnyx")
+
+
+HAVE_BOTH: dict[str, dict[str, Any]] = {
+    "standard-webhooks": {},
+    "stripe": {},
+    "github": {},
+    "front": {},
+    "mux": {},
+    "sentry": {},
+    "checkout": {},
+}
+
+
+@pytest.mark.parametrize("slug", HAVE_BOTH)
+def test_a_test_event_has_its_id_and_type_where_the_provider_has_them(slug: str) -> None:
+    secret = make_secret(slug)
+    request = as_received(sample(slug, secret))
+    verified = build_verifier(slug, {}, [secret]).verify(request)
     assert (verified.event_id, verified.event_type) == ("id-1", "kind.1")
-    assert json.loads(body)["text"] == TEXT["text"]
+    assert json.loads(request.body)["text"] == TEXT["text"]
+
+
+def test_an_id_inside_a_list_is_put_there() -> None:
+    body = json.loads(sample("attio", "secret").body)
+    assert body == TEXT | {"events": [{"event_type": "kind.1"}]}
+    body = json.loads(sample("hubspot", "secret").body)
+    assert body == [TEXT | {"subscriptionType": "kind.1"}]
 
 
 BODY = '{"naïve":"a/b","n":[1,2]}'.encode()

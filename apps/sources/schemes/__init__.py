@@ -17,16 +17,17 @@ from apps.sources.schemes.base import (
 )
 from apps.sources.schemes.body import is_json, read_body
 from apps.sources.schemes.diagnosis import explain
+from apps.sources.schemes.made_secrets import can_make_secret, make_secret
 from apps.sources.schemes.options import Choice, OptionField, WrongOptions
 from apps.sources.schemes.registry import (
     SCHEMES,
     Answer,
     SchemeInfo,
     build_verifier,
-    sample_event,
+    sample_request,
     sign,
 )
-from apps.sources.schemes.sample import SampleEvent
+from apps.sources.schemes.sample import SampleRequest
 
 __all__ = [
     "SCHEMES",
@@ -37,16 +38,18 @@ __all__ = [
     "Handshake",
     "OptionField",
     "Request",
-    "SampleEvent",
+    "SampleRequest",
     "SchemeInfo",
     "SignatureRefused",
     "Verified",
     "Verifier",
     "WrongOptions",
     "build_verifier",
+    "can_make_secret",
     "explain",
     "is_json",
+    "make_secret",
     "read_body",
-    "sample_event",
+    "sample_request",
     "sign",
 ]

@@ -14,8 +14,9 @@ from apps.sources.schemes.base import (
     Verifier,
 )
 from apps.sources.schemes.body import read_body
-from apps.sources.schemes.family import Family, Setup, refuse_without_secret
+from apps.sources.schemes.family import Family, Outgoing, Setup, refuse_without_secret
 from apps.sources.schemes.keys import Key, make_key
+from apps.sources.schemes.options import Options
 
 _BEFORE_AMOUNT = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
 _AFTER_AMOUNT = ("eventCode", "success")
@@ -28,9 +29,7 @@ class AdyenVerifier(Verifier):
     """Standard webhooks are signed field by field, the newer ones over the raw body."""
 
     def __init__(self, setup: Setup) -> None:
-        self._keys = [
-            make_key("hmac-sha256", "hex", "base64", b"", secret) for secret in setup.secrets
-        ]
+        self._keys = [_key(secret) for secret in setup.secrets]
         self._labels = setup.labels
 
     def verify(self, request: Request) -> Verified:
@@ -40,6 +39,10 @@ class AdyenVerifier(Verifier):
             if _all_match(key, signed):
                 return self._labels.verified(request, index)
         raise BadSignature("The signature matches none of the active secrets.")
+
+
+def _key(secret: str) -> Key:
+    return make_key("hmac-sha256", "hex", "base64", b"", secret)
 
 
 def _all_match(key: Key, signed: list[tuple[bytes, bytes]]) -> bool:
@@ -83,4 +86,25 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
-FAMILY = Family("adyen", (), AdyenVerifier)
+def fill(options: Options, event: Outgoing, body: dict[str, Any]) -> dict[str, Any]:
+    """A body with one signed item, of the event's id and type."""
+    fields: dict[str, Any] = {
+        "pspReference": event.event_id,
+        "merchantAccountCode": "test",
+        "merchantReference": "test",
+        "amount": {"value": 100, "currency": "EUR"},
+        "eventCode": event.event_type,
+        "success": "true",
+    }
+    # Signed by the code that verifies: the placeholder is not part of the signed bytes.
+    message, _ = _signed_item(_item(fields | {"additionalData": {"hmacSignature": "?"}}))
+    signature = _key(event.secret).sign(message).decode("ascii")
+    items = [_item(fields | {"additionalData": {"hmacSignature": signature}})]
+    return body | {"live": "false", "notificationItems": items}
+
+
+def _item(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"NotificationRequestItem": fields}
+
+
+FAMILY = Family("adyen", (), AdyenVerifier, fill=fill)

@@ -15,9 +15,10 @@ from apps.sources.schemes.base import (
 )
 from apps.sources.schemes.body import Search, compile_path, read_body
 from apps.sources.schemes.encodings import ENCODINGS, KEY_FORMS
-from apps.sources.schemes.family import Family, Setup, refuse_without_secret
+from apps.sources.schemes.family import Family, Outgoing, Setup, refuse_without_secret
 from apps.sources.schemes.keys import ALGORITHMS, make_key
 from apps.sources.schemes.options import OptionField, Options, WrongOptions
+from apps.sources.schemes.plain_paths import put
 from apps.sources.schemes.stamp import TOLERANCE_FIELD
 from apps.sources.schemes.timestamps import UNITS, Window
 
@@ -56,9 +57,7 @@ class BodyFieldsVerifier(Verifier):
         refuse_without_secret(self._keys)
         document = read_body(request)
         signature = _field(self._signature, document)
-        message = b"".join(
-            part if isinstance(part, bytes) else _field(part, document) for part in self._template
-        )
+        message = _message(self._template, document)
         if self._window:
             self._window.check(_field(self._stamp, document), request.now)
         for index, key in enumerate(self._keys):
@@ -83,6 +82,12 @@ def _compile(template: str) -> list[bytes | Search]:
     ]
 
 
+def _message(template: list[bytes | Search], document: Any) -> bytes:
+    return b"".join(
+        part if isinstance(part, bytes) else _field(part, document) for part in template
+    )
+
+
 def _field(search: Search, document: Any) -> bytes:
     value = search(document)
     if value is None or value == "":
@@ -92,4 +97,14 @@ def _field(search: Search, document: Any) -> bytes:
     return str(value).encode("utf-8", "surrogatepass")
 
 
-FAMILY = Family("body_fields", FIELDS, BodyFieldsVerifier)
+def fill(options: Options, event: Outgoing, body: dict[str, Any]) -> dict[str, Any]:
+    """The body with what is signed (the event's id, where nothing else is known) and signed."""
+    for path in _PLACEHOLDER.findall(options.text("signed")):
+        if compile_path("signed", path)(body) is None:
+            body = put(body, path, event.event_id)
+    message = _message(_compile(options.text("signed")), body)
+    signature = _key(options, event.secret).sign(message).decode("ascii")
+    return put(body, options.text("signature_path"), signature)  # type: ignore[no-any-return]
+
+
+FAMILY = Family("body_fields", FIELDS, BodyFieldsVerifier, fill=fill)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apps.sources.schemes.base import CertificateSource, NoSecret, Verifier
 from apps.sources.schemes.labels import Labels
@@ -28,17 +29,24 @@ class Outgoing:
     body: bytes
     now: float
     event_id: str
+    event_type: str
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`name` stands in providers.toml; a provider's row fixes most of the `fields`."""
+    """`name` stands in providers.toml; a provider's row fixes most of the `fields`.
+
+    `sign` makes the headers of an event. Where the signature stands inside the body, `fill` gives
+    the body of a test event with its signature instead. `is_form`: events are forms, not JSON.
+    """
 
     name: str
     fields: tuple[OptionField, ...]
     build: Callable[[Setup], Verifier]
     sign: Callable[[Options, Outgoing], dict[str, str]] | None = None
+    fill: Callable[[Options, Outgoing, dict[str, Any]], dict[str, Any]] | None = None
+    is_form: bool = False
 
 
 def refuse_without_secret(has_secret: object) -> None:

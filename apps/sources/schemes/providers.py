@@ -83,7 +83,7 @@ def _provider(slug: str, row: Mapping[str, Any]) -> Provider:
         adjustable=tuple(f for f in fields if f.name in adjustable),
         challenge=row.get("challenge", ""),
         needs_secret=row.get("needs_secret", True),
-        can_sign=row.get("can_sign", family.sign is not None),
+        can_sign=row.get("can_sign", bool(family.sign or family.fill)),
         answer=(answer[0], answer[1], answer[2]) if answer else None,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apps.sources.schemes.base import CertificateSource, Verifier
 from apps.sources.schemes.challenges import CHALLENGES
@@ -11,7 +11,7 @@ from apps.sources.schemes.family import Outgoing, Setup
 from apps.sources.schemes.labels import Labels
 from apps.sources.schemes.options import OptionField, Options, WrongOptions
 from apps.sources.schemes.providers import PROVIDERS, Provider
-from apps.sources.schemes.sample import SampleEvent, make_sample
+from apps.sources.schemes.sample import SampleRequest, make_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +105,52 @@ def sign(
 ) -> dict[str, str]:
     """The headers that this provider would send with `body` at `now` (unix seconds).
 
-    For test events, the demo's curl line and tests. `url` matters to the few providers that sign
-    it. Raises `WrongOptions` where the scheme cannot sign (its secret is a public key).
+    For the demo's curl line, our own deliveries and tests. `url` matters to the few providers
+    that sign it. Raises `WrongOptions` where the scheme cannot sign (its secret is a public key,
+    or the signature stands inside the body: see `sample_request`).
+    """
+    provider = _provider(scheme)
+    if provider.family.sign is None:
+        raise WrongOptions("scheme", f"{provider.label} has no headers that only need signing.")
+    event = Outgoing(secret, body, now, event_id, event_type, url)
+    return _sign(provider, _complete(provider, options), event)
+
+
+def sample_request(
+    scheme: str,
+    options: Mapping[str, object],
+    secret: str,
+    url: str,
+    now: float,
+    *,
+    fields: Mapping[str, str],
+    event_id: str,
+    event_type: str,
+) -> SampleRequest:
+    """A whole test event as this provider would send it to `url` at `now` (unix seconds).
+
+    The body holds `fields`, and id and type where the provider has them in the body. Raises
+    `WrongOptions`, with a sentence to show, where only the provider itself can sign: field
+    "secrets" for a public key (a private key in PEM would do), "scheme" for Amazon SNS.
     """
     provider = _provider(scheme)
     complete = _complete(provider, options)
-    if provider.family.sign is None:
+    family = provider.family
+    if not (family.sign or family.fill):
         raise WrongOptions("scheme", f"{provider.label} cannot be imitated: only it can sign.")
+    event = Outgoing(secret, b"", now, event_id, event_type, url)
+    content_type, body = make_body(family, complete, fields, event)
+    headers = {"Content-Type": content_type} | _sign(provider, complete, replace(event, body=body))
+    return SampleRequest("POST", url, headers, body)
+
+
+def _sign(provider: Provider, options: Options, event: Outgoing) -> dict[str, str]:
     headers = {}
-    if name := complete.first_header("event_type_header"):
-        headers[name] = event_type
-    if name := complete.first_header("event_id_header"):
-        headers[name] = event_id
-    event = Outgoing(secret, body, now, event_id, url)
-    return headers | provider.family.sign(complete, event)
-
-
-def sample_event(
-    scheme: str,
-    options: Mapping[str, object],
-    fields: Mapping[str, str],
-    now: float,
-    event_id: str,
-    event_type: str,
-) -> SampleEvent:
-    """A body to send with `sign`: `fields`, and id, type and time where the provider has them.
-
-    Raises `WrongOptions`.
-    """
-    complete = _complete(_provider(scheme), options)
-    return make_sample(complete, fields, event_id, event_type, now)
+    if name := options.first_header("event_type_header"):
+        headers[name] = event.event_type
+    if name := options.first_header("event_id_header"):
+        headers[name] = event.event_id
+    return headers | (provider.family.sign(options, event) if provider.family.sign else {})
 
 
 def _provider(scheme: str) -> Provider:

@@ -91,4 +91,4 @@ def sign(options: Options, event: Outgoing) -> dict[str, str]:
     return headers | {HEADER: signature.decode("ascii")}
 
 
-FAMILY = Family("twilio", FIELDS, TwilioVerifier, sign)
+FAMILY = Family("twilio", FIELDS, TwilioVerifier, sign, is_form=True)
