@@ -16,12 +16,12 @@ from apps.audit.admin import AuditedAdmin
 from apps.audit.models import AuditEntry
 from apps.dashboard.cells import show_badge
 from apps.dashboard.site import page, render_page
-from apps.sources.forms import OPTION, NewSourceForm, SecretForm, SourceForm
+from apps.sources import secret_pages
+from apps.sources.forms import OPTION, NewSourceForm, SourceForm
 from apps.sources.models import Secret, Source
 from apps.sources.sample_request import get_curl, get_hook_url
 from apps.sources.schemes import SCHEMES
-
-SOURCES = ("Sources", "admin:sources_source_changelist")
+from apps.sources.secret_pages import SOURCES
 
 
 @admin.register(Source)
@@ -51,8 +51,12 @@ class SourceAdmin(AuditedAdmin):
         own = [
             path("<int:pk>/pause/", pause, name="sources_source_pause"),
             path("<int:pk>/resume/", resume, name="sources_source_resume"),
-            path("<int:pk>/secrets/", add_secret, name="sources_source_secret"),
-            path("secrets/<int:pk>/retire/", retire_secret, name="sources_secret_retire"),
+            path("<int:pk>/secrets/", secret_pages.add_secret, name="sources_source_secret"),
+            path(
+                "secrets/<int:pk>/retire/",
+                secret_pages.retire_secret,
+                name="sources_secret_retire",
+            ),
         ]
         return own + super().get_urls()
 
@@ -98,7 +102,9 @@ class SourceAdmin(AuditedAdmin):
         self, request: HttpRequest, obj: Source, post_url_continue: str | None = None
     ) -> HttpResponse:
         """The one page that ever shows the secret; a redirect would have to store it."""
-        return show_secret(request, obj, getattr(obj, "new_secret", ""), "Source created")
+        return secret_pages.show_secret(
+            request, obj, getattr(obj, "new_secret", ""), "Source created"
+        )
 
     def change_view(
         self,
@@ -133,17 +139,6 @@ def get_below_form(request: HttpRequest, source: Source) -> dict[str, Any]:
     }
 
 
-def show_secret(request: HttpRequest, source: Source, value: str, title: str) -> HttpResponse:
-    context = {
-        "source": source,
-        "scheme": SCHEMES[source.scheme],
-        "hook_url": get_hook_url(source),
-        "value": value,
-        "curl": get_curl(source),
-    }
-    return render_page(request, "sources/secret_once.html", title, context, parents=(SOURCES,))
-
-
 @require_POST
 @page("sources.change_source")
 def pause(request: HttpRequest, pk: int) -> HttpResponse:
@@ -164,31 +159,3 @@ def set_paused(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
             AuditEntry.record(request.user, f"source.{verb}", source)
     messages.success(request, "It is paused." if source.paused_at else "It accepts events.")
     return redirect("admin:sources_source_change", pk)
-
-
-@page("sources.add_secret")
-def add_secret(request: HttpRequest, pk: int) -> HttpResponse:
-    """A second secret for a rotation; its value is in this answer and nowhere else."""
-    source = get_object_or_404(Source, pk=pk)
-    form = SecretForm(request.POST or None, instance=Secret(source=source))
-    if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            secret = form.save()
-            AuditEntry.record(request.user, "secret.create", secret, source=source.slug)
-        return show_secret(request, source, secret.value, "Secret added")
-    context = {"form": form, "source": source}
-    return render_page(
-        request, "sources/add_secret.html", "Add a secret", context, parents=(SOURCES,)
-    )
-
-
-@require_POST
-@page("sources.change_secret")
-def retire_secret(request: HttpRequest, pk: int) -> HttpResponse:
-    """Stop verifying with it now."""
-    secret = get_object_or_404(Secret.objects.select_related("source"), pk=pk)
-    with transaction.atomic():
-        if secret.retire():
-            AuditEntry.record(request.user, "secret.retire", secret, source=secret.source.slug)
-    messages.success(request, "The secret is retired: nothing is verified with it any more.")
-    return redirect("admin:sources_source_change", secret.source_id)

@@ -1,4 +1,4 @@
-"""Forms of sources and their signing secrets."""
+"""Forms of sources, with the first signing secret of a new one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from apps.sources.models import Secret, Source
+from apps.sources.models import Source
 from apps.sources.schemes import (
     SCHEMES,
     OptionField,
@@ -137,26 +137,3 @@ class NewSourceForm(SourceForm):
             return None
         typed: str = self.cleaned_data["secret"]
         return typed or make_secret(self.info.slug, self.instance.options)
-
-
-class SecretForm(forms.ModelForm):  # type: ignore[type-arg]
-    """One more secret for a source, for a rotation without downtime."""
-
-    value = SecretField(label="Value")
-
-    class Meta:
-        model = Secret
-        fields = ["value"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        explain_secret(self.fields["value"], SCHEMES[self.instance.source.scheme])
-
-    def clean_value(self) -> str:
-        source = self.instance.source
-        try:
-            value: str = self.cleaned_data["value"] or make_secret(source.scheme, source.options)
-            build_verifier(source.scheme, source.options, [value])
-        except WrongOptions as error:
-            raise forms.ValidationError(error.message) from None
-        return value
