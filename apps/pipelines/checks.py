@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from apps.llm.output import WrongSchema, check_schema
 from apps.pipelines.expressions import WrongExpression, compile_expression
+from apps.pipelines.json_schema import WrongSchema, check_schema
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prompt import WrongPrompt, compile_prompt
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.llm.output import UnfitAnswer, WrongSchema, check_schema, read_answer
+from apps.llm.output import UnfitAnswer, read_answer
+from apps.pipelines.json_schema import WrongSchema, check_schema
 
 CATEGORY = {
     "type": "object",
