@@ -16,13 +16,21 @@ VIEWER = frozenset(
         "events.view_attempt",
         "events.view_event",
         "events.view_eventbody",
+        "ingest.view_refusedrequest",
         "llm.view_llmcall",
         "pipelines.view_pipeline",
         "pipelines.view_pipelineversion",
         "sources.view_source",
     }
 )
-SUPPORT = VIEWER | {"events.retry_event", "events.discard_event"}
+SUPPORT = VIEWER | {
+    "events.retry_event",
+    "events.discard_event",
+    # It is verified again, so that nobody can let in what is not signed.
+    "ingest.accept_refusedrequest",
+    "ingest.discard_refusedrequest",
+    "ingest.read_refusedrequest",
+}
 # No one, not even an administrator, changes what has happened: events, attempts, the ledger and
 # the audit are read, retried and discarded, never edited.
 ADMIN = SUPPORT | {
