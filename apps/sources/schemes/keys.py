@@ -10,6 +10,7 @@ from typing import Protocol
 from apps.sources.schemes.asymmetric import PUBLIC_KEY_ALGORITHMS, PublicKey
 from apps.sources.schemes.encodings import ENCODERS, decode_key
 from apps.sources.schemes.options import Choice, WrongOptions
+from apps.sources.schemes.recording import Signing, signings
 
 ALGORITHMS: tuple[Choice, ...] = (
     ("hmac-sha256", "HMAC SHA-256"),
@@ -75,11 +76,34 @@ class AnyCaseHmacKey(HmacKey):
         return super().matches(message, [text[:size] + text[size:].lower() for text in signatures])
 
 
+class RecordedHmacKey(HmacKey):
+    """Also writes down what it signs; made only while somebody wants to know."""
+
+    __slots__ = ("_about", "_found")
+
+    def __init__(
+        self, algorithm: str, form: str, encoding: str, prefix: bytes, secret: str
+    ) -> None:
+        key = decode_key(form, secret)
+        super().__init__(algorithm.removeprefix("hmac-"), key, encoding, prefix)
+        self._about = (algorithm, form, encoding)
+        self._found = signings.get()
+
+    def sign(self, message: bytes) -> bytes:
+        signature = super().sign(message)
+        if self._found is not None:
+            bare = signature[len(self._prefix) :]
+            self._found.append(Signing(*self._about, message, bare))
+        return signature
+
+
 def make_key(algorithm: str, form: str, encoding: str, prefix: bytes, secret: str) -> Key:
     """Raises `WrongOptions` ("secrets") where the secret cannot be such a key."""
     if not algorithm.startswith("hmac-"):
         return PublicKey(algorithm, form, encoding, prefix, secret)
     if form == "pem":
         raise WrongOptions("key_form", "An HMAC key is text, hex or base64, not PEM.")
+    if signings.get() is not None:
+        return RecordedHmacKey(algorithm, form, encoding, prefix, secret)
     kind = AnyCaseHmacKey if encoding == "hex_any_case" else HmacKey
     return kind(algorithm.removeprefix("hmac-"), decode_key(form, secret), encoding, prefix)
