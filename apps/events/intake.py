@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -20,13 +20,13 @@ from django.db import (
 )
 
 from apps.dashboard.live import announce
+from apps.events import duplicates
+from apps.events.duplicates import Duplicates
 from apps.events.models import Event, EventBody, Status
-from apps.sources.models import Source
+from apps.sources.models import USE_NOTED_AFTER, Secret, Source
 from apps.streams.entries import Entry
 from workers.contracts import EventRun
 
-EXCERPT_CHARACTERS = 2000
-EXCERPT_BYTES = 4 * EXCERPT_CHARACTERS
 # What one entry can do to a statement: a value that the database or its driver refuses.
 REFUSALS = (DataError, IntegrityError, ValueError, OverflowError)
 # What no entry can do: a server that is gone, full or read-only, a table that is not there now.
@@ -100,17 +100,23 @@ def _store(entries: Sequence[Entry]) -> Intake:
             known.append(entry)
         else:
             intake.refused.append((entry, NoSuchSource.code))
+    secrets = _find_secrets(known)
     with transaction.atomic():
         Event.objects.bulk_create(
-            [_build_event(entry, versions) for entry in known], ignore_conflicts=True
+            [_build_event(entry, versions, secrets) for entry in known], ignore_conflicts=True
         )
         stored = _find_stored(known)
         EventBody.objects.bulk_create(
             [_build_body(entry) for entry in known if UUID(entry.event_id) in stored],
             ignore_conflicts=True,
         )
-    _sort(known, stored, intake)
-    if intake.to_start:
+        others = duplicates.keep(
+            [entry for entry in known if UUID(entry.event_id) not in stored], secrets
+        )
+        _note_uses(known, secrets)
+    _sort(known, stored, others, intake)
+    others.count()
+    if intake.to_start or others.kept or any(entry.quarantine for entry in known):
         announce("events")
     return intake
 
@@ -125,18 +131,43 @@ def _find_versions(source_ids: Iterable[int]) -> Mapping[int, int]:
     }
 
 
-def _build_event(entry: Entry, versions: Mapping[int, int]) -> Event:
-    excerpt = entry.body[:EXCERPT_BYTES].decode("utf-8", "replace")[:EXCERPT_CHARACTERS]
-    return Event(
+def _find_secrets(entries: Iterable[Entry]) -> Mapping[int, datetime | None]:
+    """When each secret of the batch was last used; one that was deleted meanwhile is not there."""
+    ids = {entry.secret_id for entry in entries if entry.secret_id is not None}
+    if not ids:
+        return {}
+    return dict(Secret.objects.filter(pk__in=ids).values_list("pk", "last_used_at"))
+
+
+def _note_uses(entries: Iterable[Entry], secrets: Mapping[int, datetime | None]) -> None:
+    """Note the newest use of each secret where that says something new, in the order of their
+    numbers: so two dispatchers never wait for each other."""
+    newest: dict[int, int] = {}
+    for entry in entries:
+        if entry.secret_id is not None and entry.secret_id in secrets:
+            newest[entry.secret_id] = max(newest.get(entry.secret_id, 0), entry.received_ms)
+    for pk, received_ms in sorted(newest.items()):
+        last, at = secrets[pk], _get_time(received_ms)
+        if last is None or at - last > USE_NOTED_AFTER:
+            Secret.note_use(pk, at)
+
+
+def _build_event(entry: Entry, versions: Mapping[int, int], secret_ids: Container[int]) -> Event:
+    return Event.from_body(
+        entry.body,
+        quarantine=entry.quarantine,
         id=UUID(entry.event_id),
         source_id=entry.source_id,
         pipeline_version_id=versions[entry.source_id],
         idempotency_key=entry.key,
         event_type=entry.event_type[:200],
-        received_at=datetime.fromtimestamp(entry.received_ms / 1000, UTC),
-        size_bytes=len(entry.body),
-        excerpt=excerpt.replace("\x00", "\ufffd"),  # PostgreSQL has no text with NUL
+        received_at=_get_time(entry.received_ms),
+        secret_id=entry.secret_id if entry.secret_id in secret_ids else None,
     )
+
+
+def _get_time(unix_ms: int) -> datetime:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC)
 
 
 def _build_body(entry: Entry) -> EventBody:
@@ -147,23 +178,20 @@ def _build_body(entry: Entry) -> EventBody:
 
 def _find_stored(entries: Sequence[Entry]) -> dict[UUID, str]:
     """Status of the events that are there under the id they were acknowledged with."""
-    ids = [UUID(entry.event_id) for entry in entries]
-    return dict(Event.objects.filter(pk__in=ids).values_list("pk", "status"))
+    events = Event.objects.filter(pk__in=[UUID(entry.event_id) for entry in entries])
+    return dict(events.order_by().values_list("pk", "status"))
 
 
-def _sort(entries: Sequence[Entry], stored: Mapping[UUID, str], intake: Intake) -> None:
-    """Stored: settled, and started unless it was already. Not stored: a duplicate, or refused."""
+def _sort(
+    entries: Sequence[Entry], stored: Mapping[UUID, str], others: Duplicates, intake: Intake
+) -> None:
+    """Stored or known: settled, and started unless it was already. Neither: not this time."""
+    # "Ignore conflicts" also ignores, on SQLite, a row that breaks another constraint.
+    intake.failed += others.strange
+    strange = {entry.id for entry in others.strange}
     for entry in entries:
-        status = stored.get(UUID(entry.event_id))
-        if status is None and not _is_duplicate(entry):
-            # "Ignore conflicts" also ignores, on SQLite, a row that breaks another constraint.
-            intake.failed.append(entry)
+        if entry.id in strange:
             continue
         intake.settled.append(entry)
-        if status == Status.QUEUED:
+        if stored.get(UUID(entry.event_id)) == Status.QUEUED:
             intake.to_start.append(EventRun(entry.event_id, run=1))
-
-
-def _is_duplicate(entry: Entry) -> bool:
-    """Whether another event has this source and key: the queue forgets keys, the database not."""
-    return Event.objects.filter(source_id=entry.source_id, idempotency_key=entry.key).exists()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
 
 SHOWN_CHARS = 100_000
+EXCERPT_CHARACTERS = 2000
+EXCERPT_BYTES = 4 * EXCERPT_CHARACTERS
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,17 @@ class Payload:
     raw: str
     is_cut: bool
     content_type: str
+
+
+def get_digest(raw: bytes) -> str:
+    """The SHA-256 of a body, in 64 hex digits: two bodies are the same where these are."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def read_excerpt(raw: bytes) -> str:
+    """The beginning of a body, for lists and the search."""
+    text = raw[:EXCERPT_BYTES].decode("utf-8", "replace")[:EXCERPT_CHARACTERS]
+    return text.replace("\x00", "\ufffd")  # PostgreSQL has no text with NUL
 
 
 def read_payload(raw: bytes, content_type: str) -> Payload:

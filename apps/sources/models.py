@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,8 @@ from apps.streams.depth import get_depths
 from apps.vault.fields import EncryptedTextField
 
 PAUSE_HEARD = timedelta(seconds=10)
+USE_NOTED_AFTER = timedelta(seconds=60)
+COUNTED_EVENTS = 10_000
 
 
 class SourceInUse(Exception):
@@ -99,6 +102,23 @@ class Source(models.Model):
         """Secrets that verify now, oldest first (their order is the verifier's secret_index)."""
         return list(self.secrets.active().order_by("created_at", "pk"))
 
+    def rotate(self, secret: Secret, others_end_at: datetime | None) -> None:
+        """Save a new secret beside the active ones, which end at that time unless they do before.
+
+        None: they go on until somebody retires them.
+        """
+        with transaction.atomic():
+            if others_end_at is not None:
+                endless = Q(ends_at=None) | Q(ends_at__gt=others_end_at)
+                self.secrets.active().filter(endless).update(ends_at=others_end_at)
+            secret.source = self
+            secret.save()
+
+    def count_verified(self, since: datetime) -> dict[int | None, int]:
+        """How many events each secret has verified since then, of the newest COUNTED_EVENTS."""
+        newest = self.events.filter(received_at__gte=since).order_by("-received_at")
+        return dict(Counter(newest.values_list("secret_id", flat=True)[:COUNTED_EVENTS]))
+
 
 class SecretQuerySet(models.QuerySet["Secret"]):
     def active(self) -> SecretQuerySet:
@@ -106,14 +126,24 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         return self.filter(Q(ends_at=None) | Q(ends_at__gt=now), starts_at__lte=now)
 
 
+class SecretState(models.TextChoices):
+    WAITING = "waiting", "Waits to start"
+    ACTIVE = "active", "Active"
+    ENDING = "ending", "Ends soon"
+    RETIRED = "retired", "Retired"
+
+
 class Secret(models.Model):
     """A signing secret; several can be active at once, so that rotation needs no downtime."""
 
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="secrets")
     value = EncryptedTextField()
+    name = models.CharField(max_length=80, blank=True, default="", db_default="")
     created_at = models.DateTimeField(auto_now_add=True)
     starts_at = models.DateTimeField(default=timezone.now)
     ends_at = models.DateTimeField(null=True, blank=True)
+    # When the last event came that it verified; kept by the dispatcher, a minute late at most.
+    last_used_at = models.DateTimeField(null=True, editable=False)
 
     objects = SecretQuerySet.as_manager()
 
@@ -134,10 +164,36 @@ class Secret(models.Model):
         super().save(*args, **kwargs)
         transaction.on_commit(announce_change)
 
+    @property
+    def label(self) -> str:
+        """What people call it: its number, and its name where it has one. Nothing of its value."""
+        return f"Secret {self.pk} ({self.name})" if self.name else f"Secret {self.pk}"
+
+    @property
+    def state(self) -> SecretState:
+        """Where it stands now; one that ends is active until then."""
+        now = timezone.now()
+        if self.ends_at is not None and self.ends_at <= max(now, self.starts_at):
+            return SecretState.RETIRED
+        if self.starts_at > now:
+            return SecretState.WAITING
+        return SecretState.ENDING if self.ends_at else SecretState.ACTIVE
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in (SecretState.ACTIVE, SecretState.ENDING)
+
     def retire(self) -> bool:
         """Stop verifying with it now; False if it had ended already."""
-        end = max(timezone.now(), self.starts_at)  # one of the future ends as it begins
-        if self.ends_at is not None and self.ends_at <= end:
+        return self._end(timezone.now())
+
+    def end_at(self, at: datetime | None) -> bool:
+        """Let it verify until then, None: until it is retired; False if it had ended already."""
+        return self.ends_at == at or self._end(at)
+
+    def _end(self, at: datetime | None) -> bool:
+        end = max(at, self.starts_at) if at else None  # one of the future ends as it begins
+        if self.state == SecretState.RETIRED or self.ends_at == end:
             return False
         # Not by the clock: of two who retire at once, the second finds another end than it saw.
         as_seen = type(self).objects.filter(pk=self.pk, ends_at=self.ends_at)
@@ -146,3 +202,9 @@ class Secret(models.Model):
             self.ends_at = end
             transaction.on_commit(announce_change)
         return changed
+
+    @classmethod
+    def note_use(cls, pk: int, at: datetime) -> None:
+        """It verified an event that came then; written no more often than each USE_NOTED_AFTER."""
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=at - USE_NOTED_AFTER)
+        cls.objects.filter(stale, pk=pk).update(last_used_at=at)
