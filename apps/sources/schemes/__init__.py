@@ -16,7 +16,7 @@ from apps.sources.schemes.base import (
     Verifier,
 )
 from apps.sources.schemes.body import is_json, read_body
-from apps.sources.schemes.diagnosis import explain
+from apps.sources.schemes.diagnosis import Case, explain
 from apps.sources.schemes.made_secrets import can_make_secret, make_secret
 from apps.sources.schemes.options import Choice, OptionField, WrongOptions
 from apps.sources.schemes.registry import (
@@ -32,6 +32,7 @@ from apps.sources.schemes.sample import SampleRequest
 __all__ = [
     "SCHEMES",
     "Answer",
+    "Case",
     "CertificateSource",
     "CertificateUnavailable",
     "Choice",

@@ -101,11 +101,19 @@ class BadSignature(SignatureRefused):
     code = "bad_signature"
 
 
-class StaleTimestamp(SignatureRefused):
+class WrongTime(SignatureRefused):
+    """`age_s`: by how much its time lies before now; negative: after. 0: nobody knows."""
+
+    def __init__(self, detail: str, age_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.age_s = age_s
+
+
+class StaleTimestamp(WrongTime):
     code = "stale_timestamp"
 
 
-class FutureTimestamp(SignatureRefused):
+class FutureTimestamp(WrongTime):
     code = "future_timestamp"
 
 

@@ -80,10 +80,11 @@ class Window:
         age_s = floor(now) - signed_at
         if age_s > self._tolerance_s:
             raise StaleTimestamp(
-                f"The timestamp is {age_s:.0f} s old; {self._tolerance_s:g} s are allowed."
+                f"The timestamp is {age_s:.0f} s old; {self._tolerance_s:g} s are allowed.", age_s
             )
         if -age_s > self._tolerance_s:
             raise FutureTimestamp(
                 f"The timestamp lies {-age_s:.0f} s in the future; "
-                f"{self._tolerance_s:g} s are allowed. Is the clock right?"
+                f"{self._tolerance_s:g} s are allowed. Is the clock right?",
+                age_s,
             )
