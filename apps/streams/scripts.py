@@ -9,23 +9,24 @@ import hashlib
 # else the id of the event that had this key before. A dedup key holds that id (32 characters) and
 # the digest of its body: another body under the same id is appended too, for the database to
 # keep as a conflict, and answered as a duplicate.
-# XADD comes before SET: where it fails, no key may claim that the event is there.
+# A server that refuses writes refuses the SET, which comes first. Where XADD fails all the same,
+# the key goes again: none may claim that an event is there which is not.
 APPEND = """
 local answers = {}
 for i = 2, #KEYS do
   local a = (i - 2) * 10 + 1
-  local earlier, digest = redis.call('GET', KEYS[i]), ARGV[a + 10]
+  local id, digest = ARGV[a + 1], ARGV[a + 10]
+  local earlier = redis.call('SET', KEYS[i], id .. digest, 'NX', 'GET', 'EX', ARGV[1])
   if not earlier or (#earlier > 32 and string.sub(earlier, 33) ~= digest) then
-    redis.call('XADD', KEYS[1], '*', 'e', ARGV[a + 1], 's', ARGV[a + 2], 'k', ARGV[a + 3],
-      't', ARGV[a + 4], 'c', ARGV[a + 5], 'r', ARGV[a + 6], 'b', ARGV[a + 7],
+    local added = redis.pcall('XADD', KEYS[1], '*', 'e', id, 's', ARGV[a + 2],
+      'k', ARGV[a + 3], 't', ARGV[a + 4], 'c', ARGV[a + 5], 'r', ARGV[a + 6], 'b', ARGV[a + 7],
       'v', ARGV[a + 8], 'q', ARGV[a + 9])
+    if type(added) == 'table' then
+      if not earlier then redis.call('DEL', KEYS[i]) end
+      return added
+    end
   end
-  if earlier then
-    answers[i - 1] = string.sub(earlier, 1, 32)
-  else
-    redis.call('SET', KEYS[i], ARGV[a + 1] .. digest, 'EX', ARGV[1])
-    answers[i - 1] = ''
-  end
+  answers[i - 1] = earlier and string.sub(earlier, 1, 32) or ''
 end
 return answers
 """
