@@ -64,7 +64,7 @@ def _hints(
     if case and refused.permanent and len(request.body) <= REWRITTEN_MAX_BYTES:
         yield from _other_options(request, case)
         yield from _other_schemes(request, case)
-    if refused.code == "missing_signature":
+    if case and refused.code == "missing_signature":
         yield _similar_headers(request)
 
 
