@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from apps.sources.schemes import (
     adyen,
@@ -41,8 +41,11 @@ _FAMILIES = (
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _FAMILIES}
 _TABLE = Path(__file__).with_name("providers.toml")
-_SHOWN = frozenset(("label", "docs", "paste", "secret"))
+_SHOWN = frozenset(("label", "docs", "paste", "secret", "secret_by", "test"))
 _RULES = frozenset(("family", "adjustable", "challenge", "answer", "needs_secret", "can_sign"))
+
+
+SecretBy = Literal["provider", "you", "challenge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Provider:
     docs: str
     paste: str
     secret: str
+    secret_by: SecretBy
+    test: str
     family: Family
     fields: tuple[OptionField, ...]
     adjustable: tuple[OptionField, ...]
@@ -78,6 +83,8 @@ def _provider(slug: str, row: Mapping[str, Any]) -> Provider:
         docs=row["docs"],
         paste=row["paste"],
         secret=row["secret"],
+        secret_by=row.get("secret_by", "provider"),
+        test=row.get("test", ""),
         family=family,
         fields=fields,
         adjustable=tuple(f for f in fields if f.name in adjustable),
