@@ -42,8 +42,8 @@ class SchemeInfo:
     fields: tuple[OptionField, ...]
     secret_help: str
     paste_help: str
-    secret_by: SecretBy = "provider"
-    test_help: str = ""
+    secret_by: SecretBy
+    test_help: str
     needs_secret: bool = True
     can_sign: bool = True
     has_handshake: bool = False
