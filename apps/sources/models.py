@@ -35,6 +35,7 @@ class Source(models.Model):
     name = models.CharField(max_length=120)
     scheme = models.CharField(max_length=40)
     options = models.JSONField(default=dict, blank=True)
+    rules = models.JSONField(default=dict, blank=True, editable=False)  # see apps.sources.rules
     pipeline = models.ForeignKey(Pipeline, on_delete=models.PROTECT, related_name="sources")
     max_body_bytes = models.PositiveIntegerField(
         null=True, blank=True, help_text="Largest body; empty: MAX_BODY_BYTES."

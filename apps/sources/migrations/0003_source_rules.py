@@ -1,0 +1,15 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("sources", "0002_secret_use"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="source",
+            name="rules",
+            field=models.JSONField(blank=True, default=dict, editable=False),
+        ),
+    ]
