@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urldefrag
+
 import dj_database_url
 
 from pipeline_admin.env import BASE_DIR, WrongSetting, env
@@ -143,13 +145,18 @@ VAULT_KEYS = env.words(
 QUEUE_URL = env.text(
     "QUEUE_URL",
     "redis://127.0.0.1:6379/0",
-    help="redis:// or unix:// address of each shard, comma-separated.",
+    help="redis:// or unix:// address of each shard, comma-separated; `#name` at its end names it.",
 )
-if not all(url.startswith(("redis://", "rediss://", "unix://")) for url in QUEUE_URL.split(",")):
-    raise WrongSetting(
-        "QUEUE_URL has an unknown scheme: allowed are redis://, rediss:// and unix:// addresses, "
-        "comma-separated."
-    )
+QUEUE_URLS = [url.strip() for url in QUEUE_URL.split(",")]
+QUEUE_DRAIN_URLS = env.words(
+    "QUEUE_DRAIN_URL", help="Servers that take no more events and are read until they are empty."
+)
+for name, urls in {"QUEUE_URL": QUEUE_URLS, "QUEUE_DRAIN_URL": QUEUE_DRAIN_URLS}.items():
+    if not all(url.startswith(("redis://", "rediss://", "unix://")) for url in urls):
+        raise WrongSetting(
+            f"{name} has an unknown scheme: allowed are redis://, rediss:// and unix:// addresses, "
+            "comma-separated."
+        )
 QUEUE_TRUSTED = env.flag(
     "QUEUE_TRUSTED",
     False,
@@ -242,9 +249,8 @@ METRICS_PORT_TEMPORAL_SDK = env.integer(
 METRICS_TOKEN = env.text("METRICS_TOKEN", help="If set, /metrics asks for it as a bearer token.")
 
 # --- Celery and Channels ----------------------------------------------------------------------
-QUEUE_URLS = [url.strip() for url in QUEUE_URL.split(",")]
 BROKER_URL = env.text(
-    "BROKER_URL", QUEUE_URLS[0], help="Celery's broker. Default: the first shard."
+    "BROKER_URL", urldefrag(QUEUE_URLS[0]).url, help="Celery's broker. Default: the first shard."
 )
 CELERY_BROKER_URL = (
     BROKER_URL.replace("unix://", "redis+socket://", 1)

@@ -17,7 +17,9 @@ os.environ["VAULT_KEYS"] = base64.urlsafe_b64encode(b"k" * 32).decode()
 os.environ.setdefault("DATABASE_URL", os.environ.pop("TEST_DATABASE_URL", ""))
 os.environ["DJANGO_SETTINGS_MODULE"] = "pipeline_admin.settings"
 os.environ["ALLOWED_HOSTS"] = "localhost,127.0.0.1,testserver"
-for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EGRESS_ALLOW", "QUEUE_URL"):
+for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EGRESS_ALLOW"):
+    os.environ.pop(name, None)
+for name in ("QUEUE_URL", "QUEUE_DRAIN_URL", "BROKER_URL"):
     os.environ.pop(name, None)
 
 # The fixtures below import models, and pytest-django looked for settings before they were set.
@@ -32,4 +34,5 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.fake_llm",
     "tests.fixtures.fake_destination",
+    "tests.fixtures.fake_amazon",
 ]

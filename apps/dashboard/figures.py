@@ -75,6 +75,7 @@ def get_shards(depths: list[ShardDepth]) -> list[dict[str, object]]:
             "lag": shard.depth.lag if shard.depth else None,
             "buried": shard.depth.buried if shard.depth else None,
             "durable": durable.get(shard.shard, False),
+            "draining": shard.is_draining,
         }
         for shard in depths
     ]

@@ -19,7 +19,7 @@ class StatusSample(models.Model):
     delivered_per_minute = models.FloatField(null=True)
     held = models.PositiveBigIntegerField(null=True)
     parts = models.JSONField(default=dict)  # name → {"ok": bool, "why": str}
-    shards = models.JSONField(default=list)  # [{"shard": "0", "length": 3, "lag": null}]
+    shards = models.JSONField(default=list)  # what figures.get_shards() measured
 
     class Meta:
         ordering = ["-at"]

@@ -158,6 +158,9 @@ class UnburiedSerializer(serializers.Serializer[Any]):
     """How many entries the dispatcher was given again: up to 1,000 of each shard."""
 
     done = serializers.IntegerField()
+    unreached = serializers.ListField(
+        child=serializers.CharField(), help_text="Shards that did not answer and keep their own."
+    )
 
 
 class EventViewSet(ApiViewSet):
@@ -257,10 +260,11 @@ class DeadLetterViewSet(ApiViewSet):
     def unbury(self, request: Request) -> Response:
         """Give accepted events that could not be stored to the dispatcher again."""
         try:
-            done = unbury_all(self.user)
+            outcome = unbury_all(self.user)
         except QueueError as error:
             raise Conflict(str(error)) from error
-        return Response(UnburiedSerializer({"done": done}).data, status=status.HTTP_202_ACCEPTED)
+        answer = {"done": outcome.given, "unreached": outcome.unreached}
+        return Response(UnburiedSerializer(answer).data, status=status.HTTP_202_ACCEPTED)
 
     def _recover_many(self, verb: Verb) -> Any:
         serializer = DeadLetterFilterSerializer(data=self.request.data)

@@ -135,11 +135,13 @@ def discard_many(request: HttpRequest) -> HttpResponse:
 def unbury(request: HttpRequest) -> HttpResponse:
     """Give what could not be stored to the dispatcher again."""
     try:
-        given = unbury_all(get_actor(request, "retry"))
+        outcome = unbury_all(get_actor(request, "retry"))
     except QueueError as error:
         messages.error(request, f"{error} Try again when the queue is back.")
     else:
-        messages.success(request, f"{given:,} given to the dispatcher again.")
+        messages.success(request, f"{outcome.given:,} given to the dispatcher again.")
+        for shard in outcome.unreached:
+            messages.warning(request, f"Shard {shard} does not answer: its entries stay aside.")
     return redirect("events:dead_letters")
 
 

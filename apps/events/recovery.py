@@ -14,7 +14,7 @@ from apps.accounts.models import User
 from apps.audit.models import AuditEntry
 from apps.dashboard.live import announce
 from apps.events.models import RETRYABLE, Event
-from apps.streams.buried import unbury
+from apps.streams.buried import Unburied, unbury
 
 Verb = Literal["retry", "discard"]
 PERMISSIONS: dict[str, str] = {"retry": "events.retry_event", "discard": "events.discard_event"}
@@ -46,18 +46,18 @@ def recover_all(events: Iterable[Event], verb: Verb, actor: User) -> Outcome:
     return Outcome(done=sum(results), too_late=len(results) - sum(results))
 
 
-def unbury_all(actor: User) -> int:
+def unbury_all(actor: User) -> Unburied:
     """Give the entries that could not be stored to the dispatcher again; raises QueueError."""
-    given = unbury()
+    outcome = unbury()
     AuditEntry.objects.create(
         actor=actor,
         actor_name=actor.get_username(),
         action="queue.unbury",
         object_type="queue",
         object_id="dead",
-        details={"entries": given},
+        details={"entries": outcome.given},
     )
-    return given
+    return outcome
 
 
 def get_waiting(events: QuerySet[Event], until: datetime) -> QuerySet[Event]:

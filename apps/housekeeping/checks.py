@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from apps.destinations.addresses import read_networks
+from apps.streams.addresses import find_mistake
 from apps.vault.vault import VaultError, encrypt
 
 
@@ -48,15 +49,9 @@ def check_keys(**_: Any) -> list[CheckMessage]:
 @register
 def check_queue_addresses(**_: Any) -> list[CheckMessage]:
     """The same server twice would be two shards that lose each other's order."""
-    if len(set(settings.QUEUE_URLS)) == len(settings.QUEUE_URLS):
-        return []
-    return [
-        Error(
-            "QUEUE_URL names the same server twice.",
-            hint="Each shard is a server, or a database number, of its own.",
-            id="pipeline_admin.E003",
-        )
-    ]
+    mistake = find_mistake(settings.QUEUE_URLS + settings.QUEUE_DRAIN_URLS)
+    hint = "Each shard is a server, or a database number, of its own, with a name of its own."
+    return [Error(mistake, hint=hint, id="pipeline_admin.E003")] if mistake else []
 
 
 @register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,10 +18,14 @@ CONNECT_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True)
 class PartHealth:
-    """One part: does it work, and a sentence where it does not. `why` is empty when it does."""
+    """One part: does it work, and a sentence where it does not. `why` is empty when it does.
+
+    `is_usable`: it does enough for events to be taken in, though a piece of it may fail.
+    """
 
     ok: bool
     why: str = ""
+    is_usable: bool = True
 
     def as_json(self) -> dict[str, object]:
         return {"ok": self.ok, "why": self.why}
@@ -31,7 +36,8 @@ def check_database() -> PartHealth:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        return PartHealth(False, f"The database does not answer ({error.__class__.__name__}).")
+        why = f"The database does not answer ({error.__class__.__name__})."
+        return PartHealth(False, why, is_usable=False)
     return PartHealth(True)
 
 
@@ -45,9 +51,17 @@ def check_address(host: str, port: int, name: str) -> PartHealth:
 
 
 def check_queue() -> PartHealth:
-    """Every shard must answer and must keep what it acknowledges."""
-    reasons = [shard.why for shard in get_durability() if not shard.ok]
-    return PartHealth(not reasons, " ".join(reasons))
+    """Every shard must answer and must keep what it acknowledges. One that does not keeps the
+    others from nothing: a probe must not take their ingest away too.
+    """
+    shards = get_durability()
+    reasons = [
+        f"Shard {shard.shard}: {shard.why}" if len(shards) > 1 else shard.why
+        for shard in shards
+        if not shard.ok
+    ]
+    takes_events = any(shard.ok and not shard.is_draining for shard in shards)
+    return PartHealth(not reasons, " ".join(reasons), is_usable=takes_events)
 
 
 def check_temporal() -> PartHealth:
@@ -74,10 +88,12 @@ def check_heartbeat(part: str, age_s: float | None) -> PartHealth:
 
 
 def get_parts() -> dict[str, PartHealth]:
-    """The health of every part, by name. Asks each; takes up to a second for one that is down."""
-    database = check_database()
-    parts = {"database": database, "queue": check_queue(), "temporal": check_temporal()}
-    parts["llm"] = check_llm()
+    """The health of every part, by name. Asks all at once: one that is frozen takes a second."""
+    checks = {"queue": check_queue, "temporal": check_temporal, "llm": check_llm}
+    with ThreadPoolExecutor(len(checks), "health") as pool:
+        asked = {name: pool.submit(check) for name, check in checks.items()}
+        database = check_database()
+        parts = {"database": database} | {name: answer.result() for name, answer in asked.items()}
     if database.ok:
         parts |= {part: check_heartbeat(part, age) for part, age in get_ages_s().items()}
     return parts

@@ -28,7 +28,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """Each part and why it does not work; 503 where events can't be accepted."""
     parts = get_parts()
-    ready = all(parts[name].ok for name in NEEDED)
+    ready = all(parts[name].is_usable for name in NEEDED)
     body = {"ready": ready, "parts": {name: part.as_json() for name, part in parts.items()}}
     return JsonResponse(body, status=200 if ready else 503)
 

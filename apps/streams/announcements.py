@@ -9,7 +9,7 @@ from collections.abc import Callable
 import redis.asyncio
 from django.conf import settings
 
-from apps.streams.clients import get_client
+from apps.streams.clients import ASK_TIMEOUT_S, get_client
 from apps.streams.errors import QueueError, translated
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def announce(topic: str) -> bool:
     global _is_down_logged
     try:
         with translated():
-            get_client(settings.QUEUE_URLS[0]).publish(_channel(topic), b"")
+            get_client(settings.QUEUE_URLS[0], ASK_TIMEOUT_S).publish(_channel(topic), b"")
     except QueueError as error:
         if not _is_down_logged:
             logger.warning("Changes of %s are not announced now: %s", topic, error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,11 @@ import hiredis
 from django.conf import settings
 
 from apps.streams import durability, scripts
+from apps.streams.addresses import get_addresses
 from apps.streams.connection import Command, Connection, connect
 from apps.streams.entries import STREAM, Durability
 from apps.streams.errors import QueueDown, QueueError, QueueNotDurable, translate
+from apps.streams.placement import Placement
 
 logger = logging.getLogger(__name__)
 
@@ -211,9 +212,9 @@ class Appenders:
     """The shards of QUEUE_URL; an event's shard comes from its source and ordering key."""
 
     def __init__(self) -> None:
-        self._shards = [
-            Appender(str(number), url) for number, url in enumerate(settings.QUEUE_URLS)
-        ]
+        addresses = get_addresses()
+        self._placement = Placement([address.name for address in addresses])
+        self._shards = [Appender(address.name, address.url) for address in addresses]
 
     def start(self) -> None:
         for shard in self._shards:
@@ -228,5 +229,4 @@ class Appenders:
         shards = self._shards
         if len(shards) == 1:
             return shards[0].append(dedup_key, values)
-        number = zlib.crc32(ordering_key, zlib.crc32(slug)) % len(shards)
-        return shards[number].append(dedup_key, values)
+        return shards[self._placement.find(slug, ordering_key)].append(dedup_key, values)

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from django.conf import settings
+from dataclasses import dataclass, field
 
 from apps.streams import scripts
+from apps.streams.addresses import get_all_addresses
 from apps.streams.clients import get_client
 from apps.streams.entries import DEAD_STREAM, STREAM
-from apps.streams.errors import translated
+from apps.streams.errors import QueueError, translated
 
 BATCH = 1000  # entries of a shard in one request
 
 
-def count_buried() -> int:
-    """How many lie aside, over all shards; raises QueueError where a shard does not answer."""
-    with translated():
-        return sum(int(get_client(url).xlen(DEAD_STREAM)) for url in settings.QUEUE_URLS)
+@dataclass(slots=True)
+class Unburied:
+    """How many entries were given back, and the names of the shards that did not answer."""
+
+    given: int = 0
+    unreached: list[str] = field(default_factory=list)
 
 
-def unbury() -> int:
-    """Give up to 1,000 of each shard to the dispatcher again; how many. Raises QueueError.
+def unbury() -> Unburied:
+    """Give up to 1,000 of each shard to the dispatcher again. Raises QueueError where no shard
+    answers; one that is down keeps its own.
 
     The database ignores one that it has meanwhile, so that doing it twice does no harm.
     """
+    outcome = Unburied()
+    addresses = get_all_addresses()
+    for address in addresses:
+        try:
+            outcome.given += _unbury(address.url)
+        except QueueError:
+            outcome.unreached.append(address.name)
+            if len(outcome.unreached) == len(addresses):
+                raise
+    return outcome
+
+
+def _unbury(url: str) -> int:
     with translated():
-        return sum(
-            int(get_client(url).eval(scripts.UNBURY, 2, DEAD_STREAM, STREAM, str(BATCH)))
-            for url in settings.QUEUE_URLS
-        )
+        return int(get_client(url).eval(scripts.UNBURY, 2, DEAD_STREAM, STREAM, str(BATCH)))

@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.conf import settings
-
-from apps.streams.clients import get_client
+from apps.streams.addresses import Address, get_all_addresses
+from apps.streams.clients import ASK_TIMEOUT_S, ask_all, get_client
 from apps.streams.entries import DEAD_STREAM, GROUP, STREAM, Depth, ShardDepth
 from apps.streams.errors import QueueError, translated
 
 
 def get_depths() -> list[ShardDepth]:
-    """The depth of every shard; never raises for a server that is down."""
-    return [_get_depth(str(number), url) for number, url in enumerate(settings.QUEUE_URLS)]
+    """The depth of every shard, drained ones too; never raises for a server that is down."""
+    addresses = get_all_addresses()
+    return [
+        ShardDepth(address.name, None, str(answer), address.is_draining)
+        if isinstance(answer, QueueError)
+        else ShardDepth(address.name, answer, "", address.is_draining)
+        for address, answer in zip(addresses, ask_all(addresses, _ask), strict=True)
+    ]
 
 
-def _get_depth(shard: str, url: str) -> ShardDepth:
-    client = get_client(url)
-    try:
-        with translated():
-            with client.pipeline(transaction=True) as pipe:
-                pipe.exists(STREAM)
-                pipe.xlen(STREAM)
-                pipe.xlen(DEAD_STREAM)
-                counts = pipe.execute()
-            groups = client.xinfo_groups(STREAM) if counts[0] else []
-    except QueueError as error:
-        return ShardDepth(shard, None, str(error))
-    return ShardDepth(shard, parse_depth(length=counts[1], buried=counts[2], groups=groups))
+def _ask(address: Address) -> Depth:
+    client = get_client(address.url, ASK_TIMEOUT_S)
+    with translated():
+        with client.pipeline(transaction=True) as pipe:
+            pipe.exists(STREAM)
+            pipe.xlen(STREAM)
+            pipe.xlen(DEAD_STREAM)
+            counts = pipe.execute()
+        groups = client.xinfo_groups(STREAM) if counts[0] else []
+    return parse_depth(length=counts[1], buried=counts[2], groups=groups)
 
 
 def parse_depth(*, length: int, buried: int, groups: Sequence[Mapping[str, Any]]) -> Depth:

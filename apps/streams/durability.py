@@ -7,13 +7,15 @@ Measured: `appendfsync everysec` lost 86,072 of 179,022 acknowledged events over
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import hiredis
 import redis.exceptions
 from django.conf import settings
 
-from apps.streams.clients import get_client
+from apps.streams.addresses import Address, get_all_addresses
+from apps.streams.clients import ASK_TIMEOUT_S, ask_all, get_client
 from apps.streams.connection import Connection
 from apps.streams.entries import Durability
 from apps.streams.errors import QueueError, translate, translated
@@ -29,21 +31,26 @@ Info = Mapping[str, str]
 
 def get_durability() -> list[Durability]:
     """One for each shard, asked now; a server that does not answer is not durable."""
-    return [_ask(str(number), url) for number, url in enumerate(settings.QUEUE_URLS)]
+    addresses = get_all_addresses()
+    verdicts = [
+        Durability(address.name, False, str(answer)) if isinstance(answer, QueueError) else answer
+        for address, answer in zip(addresses, ask_all(addresses, _ask), strict=True)
+    ]
+    return [
+        replace(verdict, is_draining=address.is_draining)
+        for address, verdict in zip(addresses, verdicts, strict=True)
+    ]
 
 
-def _ask(shard: str, url: str) -> Durability:
-    client = get_client(url)
-    try:
-        with translated():
-            info = _texts(client.info("persistence"))
-            try:
-                config: Info | None = _texts(client.config_get(*REQUIRED))
-            except redis.exceptions.ResponseError:
-                config = None
-    except QueueError as error:
-        return Durability(shard, False, str(error))
-    return judge(shard, config, info)
+def _ask(address: Address) -> Durability:
+    client = get_client(address.url, ASK_TIMEOUT_S)
+    with translated():
+        info = _texts(client.info("persistence"))
+        try:
+            config: Info | None = _texts(client.config_get(*REQUIRED))
+        except redis.exceptions.ResponseError:
+            config = None
+    return judge(address.name, config, info)
 
 
 async def ask(shard: str, connection: Connection) -> Durability:

@@ -45,6 +45,7 @@ class ShardDepth:
     shard: str
     depth: Depth | None
     why: str = ""
+    is_draining: bool = False  # it takes no events any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Durability:
     shard: str
     ok: bool
     why: str = ""
+    is_draining: bool = False  # it takes no events any more
 
 
 def parse_entry(

@@ -7,15 +7,17 @@ from typing import Any, Self
 
 import redis.asyncio
 import redis.exceptions
-from django.conf import settings
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from apps.streams import scripts
+from apps.streams.addresses import get_all_addresses
 from apps.streams.depth import parse_depth
 from apps.streams.entries import DEAD_STREAM, GROUP, STREAM, Depth, Entry, parse_entry
 from apps.streams.errors import translated
 
-# Longer than any block_ms, shorter than a person's patience.
-SOCKET_TIMEOUT_S = 15.0
+# Longer than any block_ms, shorter than `up` waits for a dispatcher to stop.
+SOCKET_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 
 
@@ -25,7 +27,10 @@ class Shard:
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self._redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=CONNECT_TIMEOUT_S
+            url,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),  # the dispatcher's loop tries again, and can be stopped
         )
         self._trim = self._redis.register_script(scripts.TRIM)
         self._claim_from = b"0-0"
@@ -165,5 +170,5 @@ def _is_group_lost(error: redis.exceptions.ResponseError) -> bool:
 
 
 def get_shards() -> list[Shard]:
-    """The shards of QUEUE_URL in their order, named "0", "1", …"""
-    return [Shard(str(number), url) for number, url in enumerate(settings.QUEUE_URLS)]
+    """All shards that may hold entries: those of QUEUE_URL, then those of QUEUE_DRAIN_URL."""
+    return [Shard(address.name, address.url) for address in get_all_addresses()]

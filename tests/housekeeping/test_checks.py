@@ -27,7 +27,12 @@ def test_missing_or_broken_vault_keys_are_named(settings: Settings, keys: list[s
 
 
 def test_the_same_queue_server_twice_is_refused(settings: Settings) -> None:
-    settings.QUEUE_URLS = ["redis://one/0", "redis://one/0"]
+    settings.QUEUE_URLS = ["redis://one/0", "redis://:password@one:6379"]
+    assert "pipeline_admin.E003" in get_ids()
+
+
+def test_a_server_that_takes_events_is_not_drained_at_once(settings: Settings) -> None:
+    settings.QUEUE_URLS, settings.QUEUE_DRAIN_URLS = ["redis://one/0"], ["redis://one/0"]
     assert "pipeline_admin.E003" in get_ids()
 
 

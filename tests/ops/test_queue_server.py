@@ -50,7 +50,7 @@ def test_a_buried_entry_is_given_to_the_dispatcher_again(compose_queue: str) -> 
     buried = asyncio.run(bury_first(compose_queue))
     assert client.xlen(DEAD_STREAM) == 1
 
-    assert unbury() == 1
+    assert unbury().given == 1
 
     assert client.xlen(DEAD_STREAM) == 0
     again = asyncio.run(read_one(compose_queue))

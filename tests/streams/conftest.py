@@ -1,4 +1,4 @@
-"""A shard on the shared Valkey, emptied, and a way to put events into it."""
+"""A shard on a shared Valkey 9.1 and on a shared Redis 7.0, emptied, and a way to fill it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from apps.streams import scripts
 from apps.streams.clients import get_client
 from apps.streams.entries import STREAM
 from apps.streams.shard import Shard, get_shards
+from tests.fixtures.servers import Server
 
 Append = Callable[..., list[bytes]]
+NAME = "queue-1"
 
 
-@pytest.fixture
-def queue(valkey_url: str, settings: Any) -> Any:
+@pytest.fixture(params=["valkey", "redis"])
+def queue(request: pytest.FixtureRequest, settings: Any) -> Any:
     """The server behind the shard, as a plain client."""
-    settings.QUEUE_URLS = [valkey_url]
-    client: Any = get_client(valkey_url)
+    url = request.getfixturevalue(f"{request.param}_url")
+    settings.QUEUE_URLS = [f"{url}#{NAME}"]
+    client: Any = get_client(url)
     client.flushall()
     return client
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def own_server(request: pytest.FixtureRequest) -> Callable[[], Server]:
+    """Starts a server that the test may kill."""
+    start: Callable[[], Server] = request.getfixturevalue(f"own_{request.param}")
+    return start
 
 
 @pytest.fixture

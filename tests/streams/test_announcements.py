@@ -32,15 +32,15 @@ async def test_a_listener_hears_an_announcement_at_once() -> None:
 
 
 async def test_a_listener_looks_again_after_the_server_was_away(
-    own_valkey: Callable[[], Server], settings: Any
+    own_server: Callable[[], Server], settings: Any
 ) -> None:
-    valkey = own_valkey()
-    settings.QUEUE_URLS = [valkey.address]
+    server = own_server()
+    settings.QUEUE_URLS = [server.address]
     event = asyncio.Event()
     listener = asyncio.create_task(listen("sources", event.set))
     await heard(event)
-    valkey.kill()
-    valkey.start()
+    server.kill()
+    server.start()
     await heard(event)
     listener.cancel()
     await asyncio.gather(listener, return_exceptions=True)

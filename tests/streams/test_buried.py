@@ -11,8 +11,8 @@ from pytest_django import Settings
 from apps.accounts.models import User
 from apps.audit.models import AuditEntry
 from apps.dashboard.models import StatusSample
-from apps.streams.buried import count_buried, unbury
-from apps.streams.clients import get_client
+from apps.streams.buried import Unburied, unbury
+from apps.streams.depth import get_depths
 from apps.streams.entries import DEAD_STREAM, STREAM
 from tests.api.clients import with_token
 
@@ -23,23 +23,36 @@ PAGE, API = "/dead-letters/unbury/", "/api/v1/dead-letters/unbury/"
 
 
 @pytest.fixture(autouse=True)
-def _queue(settings: Settings, valkey_url: str) -> None:
-    settings.QUEUE_URLS = [valkey_url]
-    get_client(valkey_url).flushall()
+def _three_buried(queue: Any) -> None:
     for _ in range(3):
-        get_client(valkey_url).xadd(DEAD_STREAM, {**FIELDS, b"why": b"not_stored"})
+        queue.xadd(DEAD_STREAM, {**FIELDS, b"why": b"not_stored"})
 
 
-def test_an_entry_comes_back_byte_for_byte_without_its_reason(valkey_url: str) -> None:
-    assert count_buried() == 3
-    assert unbury() == 3
-    assert count_buried() == 0
-    entries: Any = get_client(valkey_url).xrange(STREAM)
-    assert [fields for _, fields in entries] == [FIELDS] * 3
+def count_buried() -> list[int | None]:
+    return [shard.depth.buried if shard.depth else None for shard in get_depths()]
+
+
+def test_an_entry_comes_back_byte_for_byte_without_its_reason(queue: Any) -> None:
+    assert count_buried() == [3]
+    assert unbury() == Unburied(given=3)
+    assert count_buried() == [0]
+    assert [fields for _, fields in queue.xrange(STREAM)] == [FIELDS] * 3
+
+
+def test_a_shard_that_is_down_keeps_the_others_from_nothing(
+    settings: Settings, bob: User, client: Client
+) -> None:
+    settings.QUEUE_URLS = ["unix:///nowhere.sock#gone", *settings.QUEUE_URLS]
+    client.force_login(bob, "django.contrib.auth.backends.ModelBackend")
+    html = client.post(PAGE, follow=True).content.decode()
+    assert "3 given to the dispatcher again." in html
+    assert "Shard gone does not answer" in html
+    assert with_token(bob).post(API, {}).json() == {"done": 0, "unreached": ["gone"]}
+    assert count_buried() == [None, 0]
 
 
 def test_bob_gives_them_back_by_the_api_and_the_audit_knows(bob: User) -> None:
-    assert with_token(bob).post(API, {}).json() == {"done": 3}
+    assert with_token(bob).post(API, {}).json() == {"done": 3, "unreached": []}
     assert AuditEntry.objects.get(action="queue.unbury").details == {"entries": 3}
 
 
@@ -54,7 +67,7 @@ def test_the_page_shows_them_with_a_button_for_who_may_use_it(
         assert "3 accepted, but never stored" in html
         assert ("Store again" in html) is has_button
     assert client.post(PAGE).status_code == 403
-    assert count_buried() == 3
+    assert count_buried() == [3]
 
 
 def test_a_queue_that_is_down_is_said_and_not_a_crash(bob: User, settings: Settings) -> None:

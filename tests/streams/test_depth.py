@@ -9,7 +9,7 @@ import pytest
 from apps.streams.depth import get_depths, parse_depth
 from apps.streams.entries import STREAM, Depth, ShardDepth
 from apps.streams.shard import Shard
-from tests.streams.conftest import Append
+from tests.streams.conftest import NAME, Append
 
 
 async def test_length_counts_what_is_not_settled(shard: Shard, append: Append) -> None:
@@ -18,18 +18,18 @@ async def test_length_counts_what_is_not_settled(shard: Shard, append: Append) -
     await shard.settle([entries[0].id])
     expected = Depth(length=4, lag=2, pending=2, buried=0)
     assert await shard.depth() == expected
-    assert get_depths() == [ShardDepth("0", expected)]
+    assert get_depths() == [ShardDepth(NAME, expected)]
 
 
 @pytest.mark.usefixtures("queue")
 def test_an_unused_queue_is_empty() -> None:
-    assert get_depths() == [ShardDepth("0", Depth(length=0, lag=0, pending=0, buried=0))]
+    assert get_depths() == [ShardDepth(NAME, Depth(length=0, lag=0, pending=0, buried=0))]
 
 
 @pytest.mark.usefixtures("queue")
 def test_without_a_group_everything_lags(append: Append) -> None:
     append("a", "b")
-    assert get_depths() == [ShardDepth("0", Depth(length=2, lag=2, pending=0, buried=0))]
+    assert get_depths() == [ShardDepth(NAME, Depth(length=2, lag=2, pending=0, buried=0))]
 
 
 async def test_lag_is_unknown_where_the_server_cannot_tell(

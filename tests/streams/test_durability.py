@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from apps.streams.addresses import get_name
 from apps.streams.clients import get_client
 from apps.streams.durability import REQUIRED, get_durability, judge
 from apps.streams.entries import Durability
-from pipeline_admin.bootstrap.readiness import valkey_answers
 from tests.fixtures.servers import Server
-from tests.waiting import wait_until
+from tests.streams.conftest import NAME
 
 GOOD_INFO = {"aof_enabled": "1", "aof_last_write_status": "ok"}
-REDIS = Path("/usr/bin/redis-server")
 
 
 @pytest.mark.usefixtures("queue")
-def test_the_embedded_server_is_durable() -> None:
-    assert get_durability() == [Durability("0", True)]
+def test_a_server_with_the_flags_of_the_embedded_one_is_durable() -> None:
+    assert get_durability() == [Durability(NAME, True)]
 
 
 @pytest.mark.parametrize(
@@ -35,9 +32,9 @@ def test_the_embedded_server_is_durable() -> None:
     ],
 )
 def test_a_wrong_setting_is_named(
-    own_valkey: Callable[[], Server], settings: Any, name: str, wrong: str
+    own_server: Callable[[], Server], settings: Any, name: str, wrong: str
 ) -> None:
-    settings.QUEUE_URLS = [own_valkey().address]
+    settings.QUEUE_URLS = [own_server().address]
     client: Any = get_client(settings.QUEUE_URLS[0])
     client.config_set(name, wrong)
     (shard,) = get_durability()
@@ -57,15 +54,15 @@ def test_a_file_that_is_not_open_yet_is_not_durable() -> None:
 
 
 def test_a_server_that_hides_its_settings_is_refused_unless_trusted(
-    own_valkey: Callable[[], Server], settings: Any
+    own_server: Callable[[], Server], settings: Any
 ) -> None:
-    address = own_valkey().address
+    address = own_server().address
     client: Any = get_client(address)
     client.execute_command("ACL SETUSER default -config")
     settings.QUEUE_URLS = [address]
     assert "QUEUE_TRUSTED" in get_durability()[0].why
     settings.QUEUE_TRUSTED = True
-    assert get_durability() == [Durability("0", True)]
+    assert get_durability() == [Durability(get_name(address), True)]
     client.close()
 
 
@@ -74,30 +71,3 @@ def test_a_server_that_is_down_is_not_durable(settings: Any) -> None:
     (shard,) = get_durability()
     assert not shard.ok
     assert "does not answer" in shard.why
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """Redis 7.0, the oldest server that is promised."""
-    if not REDIS.exists():
-        pytest.skip("needs Debian's redis-server")
-    socket_path = tmp_path / "redis.sock"
-    options = ("--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always")
-    process = subprocess.Popen(
-        [str(REDIS), *options, "--unixsocket", str(socket_path)],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-    )
-    wait_until(lambda: valkey_answers(socket_path), 10, "Redis")
-    url = f"unix://{socket_path}"
-    yield url
-    get_client(url).close()
-    process.kill()
-    process.wait()
-
-
-def test_redis_7_is_judged_by_the_same_rules(redis_url: str, settings: Any) -> None:
-    settings.QUEUE_URLS = [redis_url]
-    assert get_durability() == [Durability("0", True)]
-    get_client(redis_url).config_set("appendfsync", "everysec")
-    assert "appendfsync is everysec" in get_durability()[0].why

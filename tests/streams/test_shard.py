@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+import redis.exceptions
 
 from apps.streams.entries import DEAD_STREAM, GROUP, STREAM, Depth, Entry
 from apps.streams.errors import QueueDown
 from apps.streams.shard import Shard, get_shards
-from tests.streams.conftest import Append
+from tests.streams.conftest import NAME, Append
 
 
 async def read(shard: Shard, consumer: str = "one", count: int = 10) -> list[Entry]:
@@ -29,7 +30,7 @@ async def test_an_entry_holds_what_was_appended(shard: Shard, append: Append) ->
     (entry,) = await read(shard)
     assert entry == Entry(
         id=entry.id,
-        shard="0",
+        shard=NAME,
         event_id="0" * 32,
         source_id=7,
         key="msg_1",
@@ -58,6 +59,16 @@ def test_another_body_under_the_same_key_is_appended_and_answered_with_the_first
     append("a")
     assert append("a", body=b"another") == [b"%032x" % 0]
     assert [fields[b"b"] for _, fields in queue.xrange(STREAM)] == [b'{"n": 1}', b"another"]
+
+
+def test_no_dedup_key_claims_an_event_that_could_not_be_appended(
+    append: Append, queue: Any
+) -> None:
+    queue.set(STREAM, "not a stream")
+    with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+        append("a")
+    queue.delete(STREAM)
+    assert append("a") == [b""]
 
 
 def test_a_dedup_key_of_an_earlier_release_knows_no_body(append: Append, queue: Any) -> None:
