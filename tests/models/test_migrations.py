@@ -9,6 +9,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from apps.sources.models import Source
+from tests.fixtures.cast import make_event
+
 OURS = (
     *("accounts", "audit", "dashboard", "destinations", "events", "ingest", "llm", "pipelines"),
     "sources",
@@ -35,3 +38,23 @@ def test_the_configuration_goes_back_to_nothing_and_forth_again() -> None:
     assert before
     assert gone == set()
     assert get_tables() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_survive_the_way_to_conflicts_and_back(helpdesk: Source) -> None:
+    event = make_event(helpdesk, status="delivered")
+    newest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    try:
+        for target in ([("events", "0001_initial")], newest):
+            MigrationExecutor(connection).migrate(target)
+            assert get_event_keys() == [event.idempotency_key]
+    finally:
+        MigrationExecutor(connection).migrate(newest)
+    event.refresh_from_db()
+    assert (event.body_sha256, event.secret, event.status) == ("", None, "delivered")
+
+
+def get_event_keys() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT idempotency_key FROM events_event")
+        return [key for (key,) in cursor.fetchall()]
