@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import secrets
 
 from apps.destinations.egress import EgressRefused, check_url
 from apps.destinations.kinds import KINDS
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how every secret begins, not one
-SECRET_BYTES = 32
 
 
 class WrongDestination(ValueError):
@@ -33,11 +31,6 @@ def check_destination(*, kind: str, url: str = "", secret: str = "") -> None:
     if kind == "http":
         _check_http_url(url)
         _check_secret(secret)
-
-
-def make_secret() -> str:
-    """A new secret of Standard Webhooks: whsec_ and 32 random bytes in base64."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
 
 
 def _check_http_url(url: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 
-from apps.destinations.checks import WrongDestination, check_destination, make_secret
+from apps.destinations.checks import WrongDestination, check_destination
 from apps.destinations.models import Destination
+from apps.sources.schemes import make_secret
 
 
 class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -52,7 +53,7 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or self.cleaned_data
         typed = cleaned.get("secret") or ""
         if cleaned.get("kind") == Destination.Kind.HTTP and not typed and not self._stored():
-            typed = self.made_secret = make_secret()
+            typed = self.made_secret = make_secret("standard-webhooks")
         cleaned["secret"] = typed or self._stored()
         try:
             check_destination(

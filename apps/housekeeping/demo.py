@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import shlex
-import time
 
-from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import transaction
 
 from apps.accounts.models import User
 from apps.destinations.models import Destination
 from apps.pipelines.models import Pipeline
+from apps.sources import sample_request
 from apps.sources.models import Secret, Source
-from apps.sources.schemes import sign
 
 ADMIN_NAME = "admin"
 SOURCE_SLUG = "demo"
@@ -72,15 +68,4 @@ def create_demo() -> None:
 def get_curl() -> str | None:
     """A signed command for a shell that posts one ticket; None where the demo source is gone."""
     source = Source.objects.filter(slug=SOURCE_SLUG, scheme=SCHEME).first()
-    active = source.get_active_secrets() if source else []
-    if source is None or not active:
-        return None
-    body = json.dumps(TICKET)
-    event_id = secrets.token_hex(8)
-    headers = sign(
-        SCHEME, source.options, active[0].value, body.encode(), time.time(), event_id, "ticket"
-    )
-    words = ["curl", "-sS", f"{settings.PUBLIC_URL}/hooks/{source.slug}"]
-    for name, value in ({"Content-Type": "application/json"} | headers).items():
-        words += ["-H", f"{name}: {value}"]
-    return shlex.join([*words, "--data-binary", body])
+    return sample_request.get_curl(source, TICKET, "ticket") if source else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -25,7 +23,7 @@ from apps.api.serializers import SlugOnceMixin, StrictSerializer
 from apps.api.viewsets import ApiViewSet
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Secret, Source, SourceInUse
-from apps.sources.schemes import WrongOptions, build_verifier
+from apps.sources.schemes import WrongOptions, build_verifier, make_secret
 
 MAX_SECRET_CHARS = 10_000  # a public key can be long
 MAX_BODY_BYTES = 100 * 1024 * 1024
@@ -176,18 +174,22 @@ class NewSecretSerializer(StrictSerializer, serializers.ModelSerializer[Secret])
         fields = ["source", "value", "starts_at", "ends_at"]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs.setdefault("value", make_secret())
         attrs.setdefault("starts_at", timezone.now())
         if attrs.get("ends_at") and attrs["ends_at"] < attrs["starts_at"]:
             raise serializers.ValidationError({"ends_at": "It ends before it starts."})
         source = attrs["source"]
+        if "value" not in attrs:
+            attrs["value"] = make_value(source)
         check_scheme(source.scheme, source.options, [attrs["value"]], field="value")
         return attrs
 
 
-def make_secret() -> str:
-    """A new secret in the form of Standard Webhooks: 32 random bytes."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+def make_value(source: Source) -> str:
+    """A secret that this source's scheme can use. Raises ValidationError where none can be."""
+    try:
+        return make_secret(source.scheme, source.options)
+    except WrongOptions as error:
+        raise serializers.ValidationError({"value": error.message}) from None
 
 
 class RevealedSecretSerializer(SecretSerializer):

@@ -1,49 +1,69 @@
-"""A command line that posts one signed test event, so that a source can be tried at once."""
+"""A test event of a source, signed as its provider would sign it."""
 
 from __future__ import annotations
 
-import json
 import secrets
 import shlex
 import time
+from collections.abc import Mapping
 
 from django.conf import settings
 
 from apps.sources.models import Source
-from apps.sources.schemes import SCHEMES, WrongOptions, sign
+from apps.sources.schemes import SCHEMES, SampleRequest, WrongOptions, sample_request
 
-SAMPLE = {"text": "Why has my new card still not arrived?"}
+SAMPLE_TEXT = "Why has my new card still not arrived?"
 EVENT_TYPE = "test"
+ID_PREFIX = "test_"
 
 
 def get_hook_url(source: Source) -> str:
     return f"{settings.PUBLIC_URL}/hooks/{source.slug}"
 
 
-def get_curl(source: Source) -> str | None:
-    """The command; None where there is no secret or only the provider itself can sign.
+def get_sample_fields(event_id: str) -> dict[str, str]:
+    """What a test event says besides what its provider's events say: that it is one."""
+    return {"text": SAMPLE_TEXT, "test_event": event_id}
 
-    It holds a signature and no secret; schemes that sign the time let it expire within minutes.
+
+def make_request(
+    source: Source, fields: Mapping[str, str] | None = None, event_type: str = EVENT_TYPE
+) -> SampleRequest:
+    """One new test event, signed now with the newest secret; its id begins with `test_`.
+
+    Raises `WrongOptions`, with a sentence to show, where there is no secret or only the provider
+    can sign.
     """
-    active = source.get_active_secrets()
     scheme = SCHEMES.get(source.scheme)
-    if not active or scheme is None or not scheme.can_sign:
-        return None
-    body, event_id, url = json.dumps(SAMPLE), secrets.token_hex(8), get_hook_url(source)
+    active = source.get_active_secrets()
+    if not active and (scheme is None or scheme.needs_secret):
+        raise WrongOptions("secrets", "The source has no active secret yet.")
+    event_id = ID_PREFIX + secrets.token_hex(8)
+    return sample_request(
+        source.scheme,
+        source.options,
+        active[-1].value if active else "",
+        get_hook_url(source),
+        time.time(),
+        fields=get_sample_fields(event_id) if fields is None else fields,
+        event_id=event_id,
+        event_type=event_type,
+    )
+
+
+def get_curl(
+    source: Source, fields: Mapping[str, str] | None = None, event_type: str = EVENT_TYPE
+) -> str | None:
+    """A command that posts one test event; None where nobody but the provider can sign.
+
+    It holds a signature and no secret (a token scheme's header aside); schemes that sign the time
+    let it expire within minutes.
+    """
     try:
-        headers = sign(
-            source.scheme,
-            source.options,
-            active[-1].value,
-            body.encode(),
-            time.time(),
-            event_id,
-            EVENT_TYPE,
-            url=url,
-        )
+        request = make_request(source, fields, event_type)
     except WrongOptions:
         return None
-    words = ["curl", "-sS", url]
-    for name, value in ({"Content-Type": "application/json"} | headers).items():
+    words = ["curl", "-sS", request.url]
+    for name, value in request.headers.items():
         words += ["-H", f"{name}: {value}"]
-    return shlex.join([*words, "--data-binary", body])
+    return shlex.join([*words, "--data-binary", request.body.decode()])

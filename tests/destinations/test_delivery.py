@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from apps.destinations.checks import WrongDestination, check_destination, make_secret
+from apps.destinations.checks import WrongDestination, check_destination
 from apps.destinations.deliver import DeliveryError, deliver
 from apps.destinations.kinds.http import build_body
 from apps.destinations.models import Destination, InboxItem
 from apps.events.models import Event
 from apps.sources.models import Source
+from apps.sources.schemes import make_secret
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.cast import make_event
 from tests.fixtures.fake_destination import SECRET, FakeDestination
@@ -65,7 +66,7 @@ def test_id_and_body_are_the_same_at_every_try(
 def test_a_receiver_with_another_secret_does_not_believe_it(
     event: Event, desk: Destination, fake_destination: FakeDestination
 ) -> None:
-    desk.secret = make_secret()
+    desk.secret = make_secret("standard-webhooks")
     deliver(event, desk, ANSWER)
     assert not fake_destination.deliveries[0].is_genuine
 
@@ -189,7 +190,9 @@ def test_the_inbox_takes_one_item_an_event(
 
 
 def test_a_new_secret_passes_its_own_check() -> None:
-    check_destination(kind="http", url="https://example.com/in", secret=make_secret())
+    check_destination(
+        kind="http", url="https://example.com/in", secret=make_secret("standard-webhooks")
+    )
     check_destination(kind="inbox")
 
 

@@ -11,13 +11,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from apps.sources.sample_request import EVENT_TYPE, get_sample_fields
 from apps.sources.schemes import SampleRequest, make_secret, sample_request
 from apps.sources.schemes.encodings import ENCODERS, decode_signature, encode_base64
 from apps.sources.schemes.recording import Signing, recorded_signings
 from apps.sources.schemes.timestamps import UNITS, format_timestamp
 
-SAMPLE_TEXT = "Why has my new card still not arrived?"
-EVENT_TYPE = "test"
 JWT_ENCODING = "base64url_nopad"
 JWT_LIFETIME_S = 300
 _NOW = 1_234_567_890
@@ -76,11 +75,6 @@ class Recipe:
     headers: tuple[tuple[str, Parts], ...]
 
 
-def get_fields(event_id: str) -> dict[str, str]:
-    """What every test event says, besides what its provider's events say: that it is one."""
-    return {"text": SAMPLE_TEXT, "test_event": event_id}
-
-
 def make_recipe(scheme: str, options: Mapping[str, object], secret: str, url: str) -> Recipe:
     """The recipe for a source. Of `secret` only its form counts; it never gets into the recipe.
 
@@ -102,7 +96,7 @@ def _stand_in(scheme: str, options: Mapping[str, object], secret: str) -> str:
 
 
 def _sample(scheme: str, options: Mapping[str, object], secret: str, url: str) -> SampleRequest:
-    fields = get_fields(_EVENT_ID)
+    fields = get_sample_fields(_EVENT_ID)
     return sample_request(
         scheme, options, secret, url, _NOW, fields=fields, event_id=_EVENT_ID, event_type=EVENT_TYPE
     )
