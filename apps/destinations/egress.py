@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -62,15 +63,44 @@ def check_url(url: str) -> None:
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
     """One POST, over within `timeout_s` (looking up the name aside). Raises `EgressError`."""
+    raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+    with _exchange("POST", url, raw_headers, body, timeout_s) as response:
+        reply = Reply(response.status, _read_headers(response))
+        _drain(response)
+    return reply
+
+
+def get(url: str, timeout_s: float) -> bytes:
+    """What a GET finds, over within `timeout_s` (looking up the name aside).
+
+    Raises `EgressError`, also for every status but 200 and more than MAX_BODY_BYTES.
+    """
+    pieces, size = [], 0
+    with _exchange("GET", url, [], None, timeout_s) as response:
+        if response.status != HTTPStatus.OK:
+            raise EgressError(f"The address answered {response.status} instead of 200.")
+        for piece in response.iter_stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_BODY_BYTES:
+                raise EgressError("The address answered with more than is read.")
+    return b"".join(pieces)
+
+
+@contextmanager
+def _exchange(
+    method: str,
+    url: str,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes | None,
+    timeout_s: float,
+) -> Iterator[httpcore.Response]:
     target = _parse(url)
     pool = _get_pool(tuple(settings.EGRESS_ALLOW))
-    raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
     with _time_limit(timeout_s):
         try:
-            with pool.stream("POST", target, headers=raw_headers, content=body) as response:
-                reply = Reply(response.status, _read_headers(response))
-                _drain(response)
-                return reply
+            with pool.stream(method, target, headers=headers, content=body) as response:
+                yield response
         except httpcore.TimeoutException:
             raise EgressError("The destination did not answer in time.") from None
         except BROKEN:

@@ -14,23 +14,27 @@ from django.conf import settings
 
 from apps.ingest import metrics
 from apps.ingest.answers import Answer
+from apps.ingest.certificates import certificates
 from apps.ingest.entry import admit
 from apps.ingest.handshakes import finish_handshake
+from apps.ingest.peer import Proxies
 from apps.ingest.reading import Receive, SenderGone, read_body, read_headers
 from apps.ingest.refusals import (
+    EventIgnored,
     NotReady,
     Refusal,
     SourceBroken,
-    SourcePaused,
     UnknownSource,
     WrongMethod,
     get_answer,
+    get_pause,
 )
 from apps.ingest.registry import CompiledSource, Registry
-from apps.sources.schemes import Request, SignatureRefused
+from apps.sources.schemes import CertificateUnavailable, Request, SignatureRefused
 from apps.streams.appender import Answer as Stored
 from apps.streams.appender import Appenders
 from apps.streams.errors import QueueError
+from apps.streams.limits import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,8 @@ class Ingest:
     def __init__(self) -> None:
         self.registry = Registry()
         self.queue = Appenders()
+        self.limits = Limits(settings.QUEUE_URLS[0])
+        self.proxies = Proxies(settings.FORWARDED_ALLOW_IPS)
         self._base_url = settings.PUBLIC_URL
         self._log_again_at: dict[tuple[str, str], float] = {}
 
@@ -61,6 +67,7 @@ class Ingest:
         """Close the connections, after the last request was answered."""
         await self.registry.stop()
         await self.queue.stop()
+        await self.limits.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         slug = scope["path"][len(PREFIX) :].removesuffix("/")
@@ -71,24 +78,37 @@ class Ingest:
         except SenderGone:
             return
         await send({"type": "http.response.start", "status": status, "headers": headers})
+        # To a HEAD the server sends the headers of this body and leaves it out.
         await send({"type": "http.response.body", "body": body})
 
     async def _take(self, slug: str, scope: Scope, receive: Receive) -> Answer:
         source = await self._find(slug)
         method = scope["method"]
-        if method != "POST" and not (method == "GET" and source.verifier.takes_get):
+        if method != "POST" and not (method in ("GET", "HEAD") and source.verifier.takes_get):
             raise WrongMethod("Send events with POST.")
+        if source.gate is not None and source.gate.needs_sender:
+            sender = self.proxies.find_sender(scope["client"], scope["headers"])
+            await source.gate.check_sender(sender, self.limits)
         headers = read_headers(scope["headers"])
         body = await read_body(headers, source.max_body_bytes, receive)
         target = scope["path"].encode()
         if query := scope["query_string"]:
             target += b"?" + query
         request = Request(method, self.get_url(target), headers, body, time.time())
-        if method == "GET" or source.verifier.takes_post_challenge:
+        try:
+            return await self._answer(source, request)
+        except CertificateUnavailable as error:
+            if not await certificates.fetch(error.url):
+                raise
+        return await self._answer(source, request)
+
+    async def _answer(self, source: CompiledSource, request: Request) -> Answer:
+        is_event = request.method == "POST"
+        if not is_event or source.verifier.takes_post_challenge:
             handshake = source.verifier.handshake(request)
             if handshake is not None:
                 return await finish_handshake(source.row.pk, handshake)
-            if method == "GET":
+            if not is_event:
                 raise WrongMethod("Send events with POST.")
         event_id, stored = self.submit(source, request)
         return source.settle(event_id, await stored)
@@ -98,7 +118,9 @@ class Ingest:
         queue will say. Raises a Refusal, SignatureRefused or QueueError.
         """
         entry = admit(source, request)
-        stored = self.queue.append(source.slug_bytes, entry.key, entry.dedup_key, entry.values)
+        stored = self.queue.append(
+            source.slug_bytes, entry.ordering_key, entry.dedup_key, entry.values
+        )
         return entry.event_id, stored
 
     async def _find(self, slug: str) -> CompiledSource:
@@ -108,7 +130,7 @@ class Ingest:
                 raise NotReady("The sources have not been read yet. Try again.")
             raise UnknownSource("There is no source at this address. Check the end of the URL.")
         if source.is_paused:
-            raise SourcePaused("This source is paused. Send the event again when it goes on.")
+            raise get_pause(source.rules.paused_status, source.rules.paused_text)
         if source.broken:
             raise SourceBroken("This source's settings can't be used: an administrator must act.")
         return source
@@ -124,6 +146,9 @@ class Ingest:
 
     def _count(self, slug: str, error: Refusal | SignatureRefused | QueueError) -> None:
         label = slug if slug in self.registry.sources else metrics.UNKNOWN_SOURCE
+        if isinstance(error, EventIgnored):
+            metrics.IGNORED.labels(label).inc()
+            return
         metrics.REJECTED.labels(label, error.code).inc()
         now = time.monotonic()
         # One line a minute for each reason: a stranger must not be able to fill the log.

@@ -15,9 +15,12 @@ from django.db.models.functions import Cast
 
 from apps.ingest import answers, metrics
 from apps.ingest.answers import Answer
+from apps.ingest.certificates import certificates
 from apps.ingest.content_types import ContentTypes
+from apps.ingest.gate import Gate, make_gate
 from apps.sources.changes import TOPIC
 from apps.sources.models import Secret, Source
+from apps.sources.rules import Rules, WrongRules
 from apps.sources.schemes import SCHEMES, Verifier, WrongOptions, build_verifier
 from apps.streams.announcements import listen
 from apps.vault.vault import VaultError, decrypt
@@ -37,6 +40,7 @@ class SourceRow(NamedTuple):
     slug: str
     scheme: str
     options: dict[str, Any]
+    rules: dict[str, Any]
     max_body_bytes: int | None
     paused_at: datetime | None
     tokens: tuple[tuple[int, str], ...]  # id and value of each
@@ -46,8 +50,9 @@ class CompiledSource:
     """All that a request to this source needs. `broken` is why it can't verify, else ''."""
 
     __slots__ = (
-        *("_accepted", "_answer", "_duplicates", "broken", "content_types", "dedup_prefix", "id"),
-        *("is_paused", "max_body_bytes", "row", "secret_ids", "slug", "slug_bytes", "verifier"),
+        *("_accepted", "_answer", "_duplicates", "broken", "content_types", "dedup_prefix", "gate"),
+        *("id", "is_paused", "max_body_bytes", "row", "rules", "secret_ids", "slug", "slug_bytes"),
+        "verifier",
     )
 
     def __init__(self, row: SourceRow) -> None:
@@ -60,22 +65,31 @@ class CompiledSource:
         self.content_types = ContentTypes(row.scheme)
         self._accepted = metrics.ACCEPTED.labels(row.slug).inc
         self._duplicates = metrics.DUPLICATES.labels(row.slug).inc
-        self.secret_ids = [str(pk).encode() for pk, _ in row.tokens]
+        # Amazon SNS has no secret of ours, so none that could have verified.
+        self.secret_ids = [str(pk).encode() for pk, _ in row.tokens] or [b""]
         self.broken = ""
+        self.rules = Rules()
         self.verifier = Verifier()
         try:
+            self.rules = Rules.parse(row.rules)
+            self.rules.check_scheme(row.scheme, row.options)
+            options = self.rules.apply_to(row.options)
             secrets = [decrypt(token) for _, token in row.tokens]
-            self.verifier = build_verifier(row.scheme, row.options, secrets)
-        except (WrongOptions, VaultError) as error:
+            self.verifier = build_verifier(
+                row.scheme, options, secrets, fetch_certificate=certificates.get
+            )
+        except (WrongOptions, WrongRules, VaultError) as error:
             self.broken = str(error)
             logger.warning("Source %s accepts nothing: %s", row.slug, error)
-        scheme = SCHEMES.get(row.scheme)
-        self._answer = answers.fixed(scheme.answer) if scheme and scheme.answer else None
+        self._answer = answers.chosen(self.rules) or _get_scheme_answer(row.scheme)
+        self.gate: Gate | None = make_gate(self.rules, str(row.pk), self._answer or answers.IGNORED)
 
     @property
     def is_plain(self) -> bool:
         """Whether a POST to it can only be an event, to be answered by `Ingest.submit` alone."""
-        return not (self.is_paused or self.broken or self.verifier.takes_post_challenge)
+        needs_sender = self.gate is not None and self.gate.needs_sender
+        needs_more = needs_sender or self.verifier.takes_post_challenge
+        return not (self.is_paused or self.broken or needs_more)
 
     def settle(self, event_id: bytes, earlier: bytes) -> Answer:
         """Count the event and answer it; `earlier` is the queue's answer (`appender.Answer`)."""
@@ -84,6 +98,11 @@ class CompiledSource:
             return self._answer or answers.duplicate(earlier)
         self._accepted()
         return self._answer or answers.accepted(event_id)
+
+
+def _get_scheme_answer(slug: str) -> Answer | None:
+    scheme = SCHEMES.get(slug)
+    return answers.fixed(scheme.answer) if scheme and scheme.answer else None
 
 
 class Registry:
@@ -178,7 +197,7 @@ def _compile(row: SourceRow, known: CompiledSource | None) -> CompiledSource:
 
 
 def _read_rows() -> list[SourceRow]:
-    fields = ("pk", "slug", "scheme", "options", "max_body_bytes", "paused_at")
+    fields = ("pk", "slug", "scheme", "options", "rules", "max_body_bytes", "paused_at")
     tokens: dict[int, list[tuple[int, str]]] = {}
     # Cast to plain text: the model's own field would decrypt every secret at every look.
     encrypted = Secret.objects.active().annotate(token=Cast("value", TextField()))
@@ -187,6 +206,6 @@ def _read_rows() -> list[SourceRow]:
     ):
         tokens.setdefault(source_id, []).append((secret[0], secret[1]))
     return [
-        SourceRow(pk, slug, scheme, options, limit, paused_at, tuple(tokens.get(pk, ())))
-        for pk, slug, scheme, options, limit, paused_at in Source.objects.values_list(*fields)
+        SourceRow(pk, *row, tuple(tokens.get(pk, ())))
+        for pk, *row in Source.objects.values_list(*fields)
     ]

@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from datetime import UTC, datetime, timedelta
-from functools import cache
-
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from apps.sources.schemes import CertificateUnavailable, SignatureRefused, Verifier, build_verifier
+from tests.fixtures.fake_amazon import (
+    CERTIFICATE_URL,
+    SUBSCRIBE_URL,
+    TOPIC,
+    key_and_certificate,
+    make_message,
+    signed,
+)
 from tests.schemes.requests import NOW, request_with
 
-TOPIC = "arn:aws:sns:eu-west-1:123456789012:orders"
-CERTIFICATE_URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem"
-SUBSCRIBE_URL = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=1"
-MESSAGE = {
-    "Type": "Notification",
-    "MessageId": "9d2c5580",
-    "TopicArn": TOPIC,
-    "Message": "{}",
-    "Timestamp": "2023-11-14T22:13:20.000Z",
-    "SignatureVersion": "2",
-    "SigningCertURL": CERTIFICATE_URL,
-}
-CONFIRMATION = {
-    **MESSAGE,
-    "Type": "SubscriptionConfirmation",
-    "Token": "1",
-    "SubscribeURL": SUBSCRIBE_URL,
-}
-
-
-@cache
-def key_and_certificate() -> tuple[rsa.RSAPrivateKey, bytes]:
-    key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sns.amazonaws.com")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2023, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=3650))
-        .sign(key, hashes.SHA256())
-    )
-    return key, certificate.public_bytes(Encoding.PEM)
-
-
-def signed(message: dict[str, str], **changes: str) -> bytes:
-    """The message as its body, changed after it was signed."""
-    left_out = ("SignatureVersion", "SigningCertURL")
-    names = sorted(name for name in message if name not in left_out)
-    text = "".join(f"{name}\n{message[name]}\n" for name in names)
-    signature = key_and_certificate()[0].sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
-    sent = {**message, "Signature": base64.b64encode(signature).decode(), **changes}
-    return json.dumps(sent).encode()
+THEN = {"Timestamp": "2023-11-14T22:13:20.000Z"}
+MESSAGE = make_message() | THEN
+CONFIRMATION = make_message("SubscriptionConfirmation") | THEN
 
 
 def verifier(topic: str = TOPIC) -> Verifier:
