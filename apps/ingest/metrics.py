@@ -8,8 +8,15 @@ ACCEPTED = Counter("pipeline_ingest_accepted", "Events taken in and on disk", ["
 DUPLICATES = Counter(
     "pipeline_ingest_duplicates", "Events that were there already: answered 200", ["source"]
 )
+IGNORED = Counter(
+    "pipeline_ingest_ignored", "Events of a type that the source does not take", ["source"]
+)
 REJECTED = Counter(
     "pipeline_ingest_rejected", "Requests not taken in, by machine word", ["source", "reason"]
+)
+REFUSED_KEPT = Counter("pipeline_refused_kept", "Refused requests that were kept", ["source"])
+REFUSED_DROPPED = Counter(
+    "pipeline_refused_dropped", "Refused requests for which there was no room", ["source"]
 )
 
 UNKNOWN_SOURCE = "unknown"

@@ -34,7 +34,7 @@ def get_durability() -> list[Durability]:
     addresses = get_all_addresses()
     verdicts = [
         Durability(address.name, False, str(answer)) if isinstance(answer, QueueError) else answer
-        for address, answer in zip(addresses, ask_all(addresses, _ask), strict=True)
+        for address, answer in zip(addresses, ask_all(addresses, ask_shard), strict=True)
     ]
     return [
         replace(verdict, is_draining=address.is_draining)
@@ -42,7 +42,8 @@ def get_durability() -> list[Durability]:
     ]
 
 
-def _ask(address: Address) -> Durability:
+def ask_shard(address: Address) -> Durability:
+    """The verdict on one server, asked now; raises QueueError where it does not answer."""
     client = get_client(address.url, ASK_TIMEOUT_S)
     with translated():
         info = _texts(client.info("persistence"))

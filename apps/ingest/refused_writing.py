@@ -1,0 +1,191 @@
+"""Writes refused requests: explained, encrypted, each body once, bounded for each source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Count, F, Sum
+from django.utils import timezone
+
+from apps.ingest.models import REASON_MAX_CHARS, RefusedRequest, State
+from apps.ingest.refusals import Refusal
+from apps.ingest.refused_content import pack
+from apps.ingest.registry import SourceRow
+from apps.sources.models import Secret, Source
+from apps.sources.schemes import (
+    Case,
+    Request,
+    SignatureRefused,
+    WrongOptions,
+    build_verifier,
+    explain,
+)
+from apps.vault.vault import VaultError, decrypt
+
+# An explanation tries some hundred signatures: of a flood only so many of a batch get one.
+EXPLAINED_OF_BATCH = 20
+DELETE_BATCH = 500
+
+Key = tuple[int, str, str]
+"""source id, code, digest of the body: what makes two refused requests the same"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A whole request to a known source, and why it was not taken in."""
+
+    source: SourceRow
+    request: Request
+    error: Refusal | SignatureRefused
+    address: str
+
+
+@dataclass(slots=True)
+class Group:
+    """The same request, as often as it came."""
+
+    first: Refused
+    times: int = 0
+    last_at: float = 0.0
+    reason: str = field(default="")
+
+
+def write(batch: Sequence[Refused]) -> None:
+    """One transaction for all of them. Raises DatabaseError, VaultError."""
+    groups = _group(batch)
+    _explain_new(groups)
+    with transaction.atomic():
+        # Locked, so that one that is deleted right now makes no row without a source.
+        ids = {key[0] for key in groups}
+        there = set(
+            Source.objects.select_for_update().filter(pk__in=ids).values_list("pk", flat=True)
+        )
+        for key, group in groups.items():
+            if key[0] in there and not _count_up(key, group):
+                _create(key, group)
+        for source_id in there:
+            bound(source_id)
+
+
+def _group(batch: Iterable[Refused]) -> dict[Key, Group]:
+    groups: dict[Key, Group] = {}
+    for refused in batch:
+        key = (refused.source.pk, refused.error.code, digest(refused.request.body))
+        group = groups.setdefault(key, Group(refused))
+        group.times += 1
+        group.last_at = max(group.last_at, refused.request.now)
+    return groups
+
+
+def digest(body: bytes) -> str:
+    """Tells the same body again. Keyed, so that it betrays nothing of a short one."""
+    key = hashlib.sha256(settings.SECRET_KEY.encode()).digest()
+    return hashlib.blake2b(body, key=key, digest_size=16).hexdigest()
+
+
+def _explain_new(groups: dict[Key, Group]) -> None:
+    known = set(
+        RefusedRequest.objects.filter(
+            state=State.KEPT, body_digest__in={key[2] for key in groups}
+        ).values_list("source_id", "code", "body_digest")
+    )
+    left = EXPLAINED_OF_BATCH
+    for key, group in groups.items():
+        error = group.first.error
+        group.reason = error.detail
+        if key not in known and left and isinstance(error, SignatureRefused):
+            left -= 1
+            group.reason = explain_refusal(group.first.source, group.first.request, error)
+
+
+def explain_refusal(source: SourceRow, request: Request, error: SignatureRefused) -> str:
+    """The reason in plain words, with the source's secrets of all times looked at."""
+    try:
+        secrets = [decrypt(token) for _, token in source.tokens]
+        verifier = build_verifier(source.scheme, source.options, secrets)
+        case = Case(source.scheme, source.options, secrets, _find_other_secrets(source))
+    except (WrongOptions, VaultError):
+        return error.detail
+    return explain(verifier, request, error, case)
+
+
+def _find_other_secrets(source: SourceRow) -> list[tuple[str, str]]:
+    active = [pk for pk, _ in source.tokens]
+    now = timezone.now()
+    found = []
+    for secret in Secret.objects.filter(source=source.pk).exclude(pk__in=active):
+        if secret.ends_at and secret.ends_at <= now:
+            which = f"a secret that was retired on {_day(secret.ends_at)}"
+        elif secret.starts_at > now:
+            which = f"a secret that is not active before {_day(secret.starts_at)}"
+        else:
+            which = "a secret that has just become active"
+        found.append((secret.value, which))
+    return found
+
+
+def _day(at: datetime) -> str:
+    at = at.astimezone(UTC)
+    return f"{at.day} {at:%B %Y} at {at:%H:%M} UTC"
+
+
+def _count_up(key: Key, group: Group) -> bool:
+    source_id, code, body_digest = key
+    same = RefusedRequest.objects.filter(
+        source=source_id, code=code, body_digest=body_digest, state=State.KEPT
+    )
+    return bool(same.update(times=F("times") + group.times, last_received_at=_time(group.last_at)))
+
+
+def _create(key: Key, group: Group) -> None:
+    request = group.first.request
+    content = pack(request)
+    try:
+        with transaction.atomic():
+            RefusedRequest.objects.create(
+                source_id=key[0],
+                received_at=_time(request.now),
+                last_received_at=_time(group.last_at),
+                times=group.times,
+                address=group.first.address,
+                method=request.method[:10],
+                code=key[1][:60],
+                reason=group.reason[:REASON_MAX_CHARS],
+                size_bytes=len(request.body),
+                body_digest=key[2],
+                content=content,
+                kept_bytes=len(content) * 4 // 3,
+            )
+    except IntegrityError:
+        _count_up(key, group)  # another web process was first
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def bound(source_id: int) -> None:
+    """Delete what the source has too many of: what nobody needs any more first, then what has
+    no signature (strangers can send as much as they like of it), then the oldest.
+    """
+    rows = RefusedRequest.objects.filter(source=source_id)
+    total = rows.aggregate(count=Count("pk"), size=Sum("kept_bytes"))
+    if total["count"] <= settings.REFUSED_KEEP_COUNT and (
+        (total["size"] or 0) <= settings.REFUSED_KEEP_BYTES
+    ):
+        return
+    fields = ("pk", "state", "code", "kept_bytes")
+    listed = list(rows.order_by("-last_received_at", "-pk").values_list(*fields))
+    listed.sort(key=lambda row: (row[1] != State.KEPT, row[2] == "missing_signature"))
+    size, surplus = 0, []
+    for number, (pk, _, _, kept_bytes) in enumerate(listed, 1):
+        size += kept_bytes
+        if number > settings.REFUSED_KEEP_COUNT or size > settings.REFUSED_KEEP_BYTES:
+            surplus.append(pk)
+    for start in range(0, len(surplus), DELETE_BATCH):
+        RefusedRequest.objects.filter(pk__in=surplus[start : start + DELETE_BATCH]).delete()
