@@ -6,14 +6,19 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from apps.sources.rules import Rules
 from apps.sources.schemes import Answer as SchemeAnswer
 
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 """status, headers, body"""
 
+# A 204 has no Content-Length either.
+NO_CONTENT: Answer = (204, [], b"")
+
 _ACCEPTED = b'{"id": "evt_%b", "duplicate": false}'
 _DUPLICATE = b'{"id": "evt_%b", "duplicate": true}'
+_IGNORED = b'{"ignored": true}'
 _EVENT_ID_HEX = b"0" * 32
 
 
@@ -25,6 +30,8 @@ def _json_headers(body: bytes) -> Headers:
 # Every answer of a kind has the same length, so its headers are made once.
 _ACCEPTED_HEADERS = _json_headers(_ACCEPTED % _EVENT_ID_HEX)
 _DUPLICATE_HEADERS = _json_headers(_DUPLICATE % _EVENT_ID_HEX)
+IGNORED: Answer = (200, _json_headers(_IGNORED), _IGNORED)
+"""200 without an id: an event of a type that the source does not take, and nothing is stored."""
 
 
 def accepted(event_id: bytes) -> Answer:
@@ -40,6 +47,21 @@ def duplicate(event_id: bytes) -> Answer:
 def fixed(answer: SchemeAnswer) -> Answer:
     """What this provider insists on reading, for new and duplicate alike."""
     return plain(answer.status, answer.content_type, answer.body.encode())
+
+
+def chosen(rules: Rules) -> Answer | None:
+    """The answer that the source's own rules give instead of these; None where they give none."""
+    if rules.answer == "empty":
+        return 200, [(b"content-length", b"0")], b""
+    if rules.answer == "no_content":
+        return NO_CONTENT
+    if rules.answer == "twiml":
+        return plain(200, "text/xml", b"<Response/>")
+    if rules.answer == "own":
+        if rules.answer_status == 204:
+            return NO_CONTENT
+        return plain(rules.answer_status, rules.answer_type, rules.answer_body.encode())
+    return None
 
 
 def plain(

@@ -24,10 +24,12 @@ DIGEST_BYTES = 8
 
 
 class NewEntry(NamedTuple):
-    """What the queue is given; `key` is the idempotency key, by which the shard is chosen too."""
+    """What the queue is given. The ordering key chooses the shard: the idempotency key, unless
+    a rule of the source gives another.
+    """
 
     event_id: bytes
-    key: bytes
+    ordering_key: bytes
     dedup_key: bytes
     values: Values
 
@@ -44,7 +46,10 @@ def admit(source: CompiledSource, request: Request, event_id: bytes = b"") -> Ne
     verified = source.verifier.verify(request)
     if must_be_json and not is_json(request):
         raise NotJson(explain_not_json(request.body))
-    key = get_key(verified, request.body)
+    key = ordering_key = get_key(verified, request.body)
+    quarantine = b""
+    if source.gate is not None:
+        quarantine, ordering_key = source.gate.check(request, verified, key)
     short_key = key if len(key) <= DEDUP_KEY_MAX_BYTES else sha256(key).hexdigest().encode()
     event_id = event_id or new_event_hex().encode()
     values = (
@@ -56,10 +61,10 @@ def admit(source: CompiledSource, request: Request, event_id: bytes = b"") -> Ne
         b"%d" % (request.now * 1000),
         request.body,
         source.secret_ids[verified.secret_index],
-        b"",
+        quarantine,
         sha256(request.body).digest()[:DIGEST_BYTES],
     )
-    return NewEntry(event_id, key, source.dedup_prefix + short_key, values)
+    return NewEntry(event_id, ordering_key, source.dedup_prefix + short_key, values)
 
 
 def get_key(verified: Verified, body: bytes) -> bytes:

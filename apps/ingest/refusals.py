@@ -136,25 +136,21 @@ class NotJson(Refusal):
 class TooDeep(Refusal):
     code = "json_too_deep"
     is_kept = True
-    is_kept = True
 
 
 class TooManyNames(Refusal):
     code = "json_too_many_names"
-    is_kept = True
     is_kept = True
 
 
 class RepeatedName(Refusal):
     code = "json_repeated_name"
     is_kept = True
-    is_kept = True
 
 
 class OffSchema(Refusal):
     status = 422
     code = "off_schema"
-    is_kept = True
     is_kept = True
 
 

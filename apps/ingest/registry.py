@@ -196,7 +196,13 @@ def _compile(row: SourceRow, known: CompiledSource | None) -> CompiledSource:
     return known if known is not None and known.row == row else CompiledSource(row)
 
 
-def _read_rows() -> list[SourceRow]:
+def read_source(pk: int) -> CompiledSource | None:
+    """One source as it is now, for code that is not ingest; raises DatabaseError."""
+    rows = _read_rows(pk=pk)
+    return CompiledSource(rows[0]) if rows else None
+
+
+def _read_rows(**wanted: Any) -> list[SourceRow]:
     fields = ("pk", "slug", "scheme", "options", "rules", "max_body_bytes", "paused_at")
     tokens: dict[int, list[tuple[int, str]]] = {}
     # Cast to plain text: the model's own field would decrypt every secret at every look.
@@ -206,6 +212,6 @@ def _read_rows() -> list[SourceRow]:
     ):
         tokens.setdefault(source_id, []).append((secret[0], secret[1]))
     return [
-        SourceRow(pk, *row, tuple(tokens.get(pk, ())))
-        for pk, *row in Source.objects.values_list(*fields)
+        SourceRow._make((pk, *row, tuple(tokens.get(pk, ()))))
+        for pk, *row in Source.objects.filter(**wanted).values_list(*fields)
     ]
