@@ -221,6 +221,20 @@ DELIVERY_TIMEOUT_S = env.number(
     "DELIVERY_TIMEOUT_S", 15, minimum=1, help="Longest wait for a destination, in seconds."
 )
 
+# --- Refused requests -------------------------------------------------------------------------
+REFUSED_KEEP_COUNT = env.integer(
+    "REFUSED_KEEP_COUNT", 1000, minimum=0, help="Refused requests kept for each source."
+)
+REFUSED_KEEP_DAYS = env.integer(
+    "REFUSED_KEEP_DAYS", 7, minimum=1, help="Days a refused request is kept."
+)
+REFUSED_KEEP_BYTES = env.integer(
+    "REFUSED_KEEP_BYTES",
+    20_000_000,
+    minimum=0,
+    help="Bytes of refused requests kept for each source, encrypted.",
+)
+
 # --- Housekeeping -----------------------------------------------------------------------------
 RETENTION_DAYS = env.integer(
     "RETENTION_DAYS", 30, minimum=1, help="Days a finished event and its payload are kept."

@@ -29,6 +29,7 @@ from apps.ingest.refusals import (
     get_answer,
     get_pause,
 )
+from apps.ingest.refused_keeper import RefusedKeeper
 from apps.ingest.registry import CompiledSource, Registry
 from apps.sources.schemes import CertificateUnavailable, Request, SignatureRefused
 from apps.streams.appender import Answer as Stored
@@ -53,6 +54,7 @@ class Ingest:
     def __init__(self) -> None:
         self.registry = Registry()
         self.queue = Appenders()
+        self.refused = RefusedKeeper()
         self.limits = Limits(settings.QUEUE_URLS[0])
         self.proxies = Proxies(settings.FORWARDED_ALLOW_IPS)
         self._base_url = settings.PUBLIC_URL
@@ -67,6 +69,7 @@ class Ingest:
         """Close the connections, after the last request was answered."""
         await self.registry.stop()
         await self.queue.stop()
+        await self.refused.stop()
         await self.limits.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +98,7 @@ class Ingest:
         if query := scope["query_string"]:
             target += b"?" + query
         request = Request(method, self.get_url(target), headers, body, time.time())
+        request.client = scope.get("client")
         try:
             return await self._answer(source, request)
         except CertificateUnavailable as error:
@@ -117,7 +121,11 @@ class Ingest:
         """Check a whole request and give it to the queue: the id of the new event, and what the
         queue will say. Raises a Refusal, SignatureRefused or QueueError.
         """
-        entry = admit(source, request)
+        try:
+            entry = admit(source, request)
+        except (Refusal, SignatureRefused) as error:
+            self.refused.keep(source.row, request, error)
+            raise
         stored = self.queue.append(
             source.slug_bytes, entry.ordering_key, entry.dedup_key, entry.values
         )

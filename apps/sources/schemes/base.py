@@ -27,7 +27,8 @@ class Request:
 
     Header names are lower case and unique (the edge refuses duplicates), `url` is the full public
     URL as the sender used it, `body` the raw bytes, `now` unix time in seconds. `document` is the
-    parsed body as soon as somebody needed it; ask `body.read_body` or `body.is_json`.
+    parsed body as soon as somebody needed it; ask `body.read_body` or `body.is_json`. `client` is
+    the other end of the connection, which may be a proxy.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Request:
     body: bytes
     now: float
     document: object = UNREAD
+    client: tuple[str, int] | None = None
 
 
 @dataclass(slots=True)
