@@ -181,6 +181,7 @@ class HookProtocol(OneWriteProtocol):
         pieces = self._body
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         request = Request("POST", ingest.get_url(self.url), self._headers, body, time.time())
+        request.client = self.client
         try:
             event_id, stored = ingest.submit(source, request)
         except REFUSED as error:
