@@ -98,6 +98,7 @@ def serving(queue_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
         loop="uvloop",
         http=HookProtocol,
         lifespan="on",
+        proxy_headers=False,  # as `manage.py web`: asgi.py and ingest mind them
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=3,
