@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import load
 from pipeline_admin.bootstrap import parts
@@ -73,10 +74,48 @@ def main() -> None:
                 ("ingest", web_port, {"web": web, "valkey": valkey}),
             ):
                 figures = _measure(name, port, processes, options)
+                _drain(data_dir)
                 if number:  # the first round warms up
                     runs[name].append(figures)
                     _print(f"{name} {number}", figures)
-    _print_verdict(runs)
+        per_s = _print_verdict(runs)
+        parts_of_ingest = {"web": web, "valkey": valkey}
+        figures = _measure("half", web_port, parts_of_ingest, options, per_s / 2)
+        _print("half max", figures)
+        _soak(web_port, parts_of_ingest, options, data_dir)
+
+
+def _drain(data_dir: Path) -> None:
+    """Empty the stream, as a dispatcher would have, and let the server finish its rewriting."""
+    # Not before _set_environ: Django's settings are read then.
+    from apps.streams.clients import get_client
+    from apps.streams.entries import STREAM
+
+    client: Any = get_client(parts.valkey_url(data_dir))
+    client.xtrim(STREAM, maxlen=0, approximate=False)
+    while client.info("persistence")["aof_rewrite_in_progress"]:
+        time.sleep(0.1)
+
+
+def _soak(
+    port: int, processes: dict[str, RunningPart], options: argparse.Namespace, data_dir: Path
+) -> None:
+    """Whether memory stays flat: the resident size of ingest after each share of the events."""
+    sizes = [_rss_mb(processes["web"].pid)]
+    for _ in range(options.soak // options.events):
+        _measure("soak", port, processes, options)
+        _drain(data_dir)
+        sizes.append(_rss_mb(processes["web"].pid))
+    listed = " ".join(f"{size:.1f}" for size in sizes)
+    print(f"memory of ingest in MB, every {options.events:,} events: {listed}")
+
+
+def _rss_mb(pid: int) -> float:
+    """Resident memory of a process and the children it has (Linux)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return own + sum(_rss_mb(int(child)) for child in children)
 
 
 def _options() -> argparse.Namespace:
@@ -87,12 +126,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--body-bytes", type=int, default=2048)
     parser.add_argument("--generators", type=int, default=1, help="processes that send")
     parser.add_argument("--workers", type=int, default=1, help="web processes of ingest")
+    parser.add_argument(
+        "--soak", type=int, default=210_000, help="events that memory is watched for"
+    )
     return parser.parse_args()
 
 
 def _set_environ(data_dir: Path) -> None:
     """For the processes that this one starts."""
     os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "pipeline_admin.settings",
         "DATA_DIR": str(data_dir),
         "QUEUE_URL": parts.valkey_url(data_dir),
         "SECRET_KEY": secrets.token_urlsafe(50),
@@ -138,12 +181,15 @@ def _start(stack: ExitStack, part: Part, data_dir: Path) -> RunningPart:
 
 
 def _measure(
-    name: str, port: int, processes: dict[str, RunningPart], options: argparse.Namespace
+    name: str,
+    port: int,
+    processes: dict[str, RunningPart],
+    options: argparse.Namespace,
+    per_s: float = 0.0,
 ) -> Figures:
     run = f"{name}{time.time_ns() // 1_000_000}"
-    what = load.Load(
-        port, "/hooks/bench", SECRET, options.events, options.connections, options.body_bytes, run
-    )
+    size, lines = options.body_bytes, options.connections
+    what = load.Load(port, "/hooks/bench", SECRET, options.events, lines, size, run, per_s)
     before = {part: _cpu_s(process.pid) for part, process in processes.items()}
     result = load.run(what, options.generators)
     latencies, done = sorted(result.latencies_ms), len(result.latencies_ms)
@@ -151,6 +197,7 @@ def _measure(
         part: (_cpu_s(process.pid) - before[part]) / done * 1e6
         for part, process in processes.items()
     }
+    cpu_us["sender"] = result.cpu_s / done * 1e6
     return Figures(
         done / result.seconds,
         latencies[done // 2],
@@ -176,13 +223,16 @@ def _print(title: str, figures: Figures) -> None:
     )
 
 
-def _print_verdict(runs: dict[str, list[Figures]]) -> None:
+def _print_verdict(runs: dict[str, list[Figures]]) -> float:
+    """Prints the ratio; the median rate of ingest."""
+
     def median(name: str, get: Callable[[Figures], float]) -> float:
         return statistics.median(get(figures) for figures in runs[name])
 
     per_s = {name: median(name, lambda figures: figures.per_s) for name in runs}
     print(f"median: floor {per_s['floor']:,.0f}/s, ingest {per_s['ingest']:,.0f}/s", end="")
     print(f", ratio {per_s['ingest'] / per_s['floor']:.2f}")
+    return per_s["ingest"]
 
 
 if __name__ == "__main__":

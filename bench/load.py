@@ -27,6 +27,7 @@ class Load:
     connections: int
     body_bytes: int
     run: str  # part of every event id
+    per_s: float = 0.0  # so many at even intervals; 0: the next as soon as one is answered
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Result:
     seconds: float
     latencies_ms: list[float]
     statuses: dict[int, int]
+    cpu_s: float  # of the generator itself
 
 
 def make_body(size: int) -> bytes:
@@ -79,7 +81,8 @@ def run(load: Load, generators: int = 1) -> Result:
         for status, count in result.statuses.items():
             statuses[status] = statuses.get(status, 0) + count
     latencies = [latency for result in results for latency in result.latencies_ms]
-    return Result(max(result.seconds for result in results), latencies, statuses)
+    cpu_s = sum(result.cpu_s for result in results)
+    return Result(max(result.seconds for result in results), latencies, statuses, cpu_s)
 
 
 def _send(load: Load, first: int, count: int, connections: int) -> Result:
@@ -88,43 +91,75 @@ def _send(load: Load, first: int, count: int, connections: int) -> Result:
     for one in sockets:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        return _exchange(sockets, requests)
+        return _Exchange(sockets, requests, load.per_s).run()
     finally:
         for one in sockets:
             one.close()
 
 
-def _exchange(sockets: Sequence[socket.socket], requests: Iterator[bytes]) -> Result:
-    latencies: list[float] = []
-    statuses: dict[int, int] = {}
-    poll, clock = select.epoll(), time.perf_counter
-    by_fd = {one.fileno(): one for one in sockets}
-    sent_at: dict[int, float] = {}
-    begun: dict[int, bytes] = {}
-    begin = clock()
-    for fd, one in by_fd.items():
-        if (request := next(requests, None)) is not None:
-            poll.register(fd, select.EPOLLIN)
-            sent_at[fd] = clock()
+class _Exchange:
+    """One request waiting on each connection, until all are answered."""
+
+    def __init__(
+        self, sockets: Sequence[socket.socket], requests: Iterator[bytes], per_s: float
+    ) -> None:
+        self._requests = requests
+        self._interval_s = 1 / per_s if per_s else 0.0
+        self._free = list(sockets)
+        self._by_fd = {one.fileno(): one for one in sockets}
+        self._due_at: dict[int, float] = {}  # by the socket that waits for an answer
+        self._begun: dict[int, bytes] = {}
+        self._latencies: list[float] = []
+        self._statuses: dict[int, int] = {}
+        self._is_done = False
+        self._poll = select.epoll()
+        for fd in self._by_fd:
+            self._poll.register(fd, select.EPOLLIN)
+
+    def run(self) -> Result:
+        cpu_s, begin = time.process_time(), time.perf_counter()
+        self._next_at = begin
+        self._send_what_is_due()
+        while self._due_at or not self._is_done:
+            ready = self._poll.poll(self._get_timeout_s())
+            if not ready and (self._due_at and not self._interval_s):
+                raise TimeoutError("The server has stopped answering.")
+            for fd, _ in ready:
+                self._receive(fd)
+            self._send_what_is_due()
+        self._poll.close()
+        seconds = time.perf_counter() - begin
+        cpu_s = time.process_time() - cpu_s
+        return Result(seconds, self._latencies, self._statuses, cpu_s)
+
+    def _get_timeout_s(self) -> float:
+        if not self._interval_s or self._is_done or not self._free:
+            return STALLED_AFTER_S
+        return max(self._next_at - time.perf_counter(), 0.0)
+
+    def _send_what_is_due(self) -> None:
+        now = time.perf_counter()
+        while self._free and self._next_at <= now and not self._is_done:
+            request = next(self._requests, None)
+            if request is None:
+                self._is_done = True
+                return
+            one = self._free.pop()
+            # Counted from when it was due: a server that is slow may not make the load lighter.
+            self._due_at[one.fileno()] = self._next_at if self._interval_s else now
+            self._next_at += self._interval_s
             one.sendall(request)
-    while sent_at:
-        ready = poll.poll(STALLED_AFTER_S)
-        if not ready:
-            raise TimeoutError("The server has stopped answering.")
-        for fd, _ in ready:
-            one = by_fd[fd]
-            piece = one.recv(65536)
-            if not piece:
-                raise ConnectionError("The server closed a connection.")
-            answer = begun.pop(fd, b"") + piece
-            # Both servers answer with one small JSON object; head and body may come apart.
-            if not answer.endswith(b"}"):
-                begun[fd] = answer
-                continue
-            latencies.append((clock() - sent_at.pop(fd)) * 1000)
-            status = int(answer[9:12])
-            statuses[status] = statuses.get(status, 0) + 1
-            if (request := next(requests, None)) is not None:
-                sent_at[fd] = clock()
-                one.sendall(request)
-    return Result(clock() - begin, latencies, statuses)
+
+    def _receive(self, fd: int) -> None:
+        piece = self._by_fd[fd].recv(65536)
+        if not piece:
+            raise ConnectionError("The server closed a connection.")
+        answer = self._begun.pop(fd, b"") + piece
+        # Both servers answer with one small JSON object; head and body may come apart.
+        if not answer.endswith(b"}"):
+            self._begun[fd] = answer
+            return
+        self._latencies.append((time.perf_counter() - self._due_at.pop(fd)) * 1000)
+        status = int(answer[9:12])
+        self._statuses[status] = self._statuses.get(status, 0) + 1
+        self._free.append(self._by_fd[fd])
