@@ -16,10 +16,12 @@ from apps.audit.admin import AuditedAdmin
 from apps.audit.models import AuditEntry
 from apps.dashboard.cells import show_badge
 from apps.dashboard.site import page, render_page
-from apps.sources import secret_pages
+from apps.pipelines.models import Pipeline
+from apps.sources import connect_pages, secret_pages
+from apps.sources.connect import get_connect
 from apps.sources.forms import OPTION, NewSourceForm, SourceForm
-from apps.sources.models import Secret, Source
-from apps.sources.sample_request import get_curl, get_hook_url
+from apps.sources.models import Secret, Source, SourceInUse
+from apps.sources.picker import get_picks
 from apps.sources.schemes import SCHEMES
 from apps.sources.secret_pages import SOURCES
 
@@ -51,6 +53,8 @@ class SourceAdmin(AuditedAdmin):
         own = [
             path("<int:pk>/pause/", pause, name="sources_source_pause"),
             path("<int:pk>/resume/", resume, name="sources_source_resume"),
+            path("<int:pk>/arrivals/", connect_pages.arrivals_fragment, name="sources_arrivals"),
+            path("<int:pk>/test/", connect_pages.send_test_event, name="sources_source_test"),
             path("<int:pk>/secrets/", secret_pages.add_secret, name="sources_source_secret"),
             path(
                 "secrets/<int:pk>/retire/",
@@ -62,11 +66,25 @@ class SourceAdmin(AuditedAdmin):
 
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """First which scheme, then the form of that scheme."""
-        if request.GET.get("scheme") in SCHEMES or not self.has_add_permission(request):
+        if not self.has_add_permission(request):
             return super().add_view(request, *args, **kwargs)
-        context = {"schemes": list(SCHEMES.values())}
-        title = "Where do the events come from?"
-        return render_page(request, "sources/pick_scheme.html", title, context, parents=(SOURCES,))
+        if not Pipeline.objects.exists():
+            title = "A source needs a pipeline"
+            return render_page(request, "sources/no_pipeline.html", title, {}, parents=(SOURCES,))
+        if (picked := SCHEMES.get(request.GET.get("scheme", ""))) is not None:
+            shown = {"picked": picked, "title": f"A source for {picked.label}"}
+            return super().add_view(request, *args, **kwargs | {"extra_context": shown})
+        title = "Who sends the webhooks?"
+        return render_page(
+            request, "sources/pick_scheme.html", title, get_picks(), parents=(SOURCES,)
+        )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What most take as it stands: then only Enter is left to press."""
+        info = SCHEMES[request.GET["scheme"]]
+        pipelines = list(Pipeline.objects.values_list("pk", flat=True)[:2])
+        initial = {"name": info.label, "slug": Source.find_free_slug(info.slug)}
+        return initial | ({"pipeline": pipelines[0]} if len(pipelines) == 1 else {})
 
     def get_form(
         self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any
@@ -89,21 +107,29 @@ class SourceAdmin(AuditedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
         """Not while it has events, stored or still in the queue. Pause it instead."""
         may: bool = super().has_delete_permission(request, obj)
-        return may and (obj is None or (not obj.events.exists() and obj.is_deletable()))
+        return may and (obj is None or not get_why_no_delete(obj))
 
     def save_model(self, request: HttpRequest, obj: Source, form: SourceForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if isinstance(form, NewSourceForm) and (value := form.make_secret()):
+        if not isinstance(form, NewSourceForm):
+            return
+        obj.made_secret = form.make_secret()  # type: ignore[attr-defined]
+        if value := obj.made_secret or form.cleaned_data.get("secret"):  # type: ignore[attr-defined]
             secret = Secret.objects.create(source=obj, value=value)
             AuditEntry.record(request.user, "secret.create", secret, source=obj.slug)
-            form.instance.new_secret = value
 
     def response_add(
         self, request: HttpRequest, obj: Source, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The one page that ever shows the secret; a redirect would have to store it."""
-        return secret_pages.show_secret(
-            request, obj, getattr(obj, "new_secret", ""), "Source created"
+        """On to the first event. A secret that was made is shown on this one page and never again;
+        a redirect would have to store it.
+        """
+        value = getattr(obj, "made_secret", "")
+        if not value:
+            return redirect("admin:sources_source_change", obj.pk)
+        context = get_connect(obj, may_sign=True, new_secret=value)
+        return render_page(
+            request, "sources/connect_page.html", obj.name, context, parents=(SOURCES,)
         )
 
     def change_view(
@@ -130,13 +156,23 @@ def get_below_form(request: HttpRequest, source: Source) -> dict[str, Any]:
     may_see = request.user.has_perm("sources.view_secret")
     return {
         "source": source,
-        "scheme": SCHEMES.get(source.scheme),
-        "hook_url": get_hook_url(source),
         "may_see_secrets": may_see,
         "secrets": source.secrets.order_by("created_at").defer("value") if may_see else [],
         "active_ids": {secret.pk for secret in source.secrets.active().only("pk")},
-        "curl": get_curl(source) if may_see else None,
+        "why_no_delete": get_why_no_delete(source),
+        **get_connect(source, may_sign=may_see),
     }
+
+
+def get_why_no_delete(source: Source) -> str:
+    """The sentence for a source without a delete button; "" where it has one."""
+    if source.events.exists():
+        return "It has events, which would lose their source. Pause it instead."
+    try:
+        source.check_deletable()
+    except SourceInUse as error:
+        return str(error)
+    return ""
 
 
 @require_POST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from django import forms
@@ -26,6 +27,7 @@ from apps.sources.schemes import (
 )
 
 OPTION = "option_"
+VERIFY_TOKEN = OPTION + "verify_token"
 MAX_SECRET_CHARS = 10_000
 
 
@@ -52,11 +54,22 @@ class SecretField(forms.CharField):
         super().__init__(widget=widget, required=False, max_length=MAX_SECRET_CHARS, **kwargs)
 
 
-def explain_secret(field: forms.Field, info: SchemeInfo) -> None:
-    """Say where this scheme's secret comes from, and whether one can be made up."""
-    can_make = can_make_secret(info.slug)
-    field.required = not can_make
-    leave = " Leave it empty to have one made; it is shown once." if can_make else ""
+def is_made_here(info: SchemeInfo) -> bool:
+    """Whether a secret of our own making is what this provider wants."""
+    return info.made_by == "you" and can_make_secret(info.slug)
+
+
+def explain_secret(field: forms.Field, info: SchemeInfo, is_first: bool = False) -> None:
+    """Say where this scheme's secret comes from, and whether it may be left out.
+
+    The first may come later: many providers show it only when they know the URL.
+    """
+    leave = ""
+    if is_made_here(info):
+        leave = " Leave it empty to have one made; it is shown once."
+    elif is_first and info.made_by == "provider":
+        leave = " Not at hand yet? Leave it empty and paste it after saving."
+    field.required = not (is_first or is_made_here(info))
     field.help_text = escape(info.secret_help + leave)
     if not info.can_sign:
         field.widget = UnfoldAdminTextareaWidget()  # a public key in several lines
@@ -123,17 +136,18 @@ class NewSourceForm(SourceForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if VERIFY_TOKEN in self.fields:  # any text will do, so nobody need think of one
+            self.initial[VERIFY_TOKEN] = secrets.token_hex(12)
         if not self.info.needs_secret:
             del self.fields["secret"]
             return
-        explain_secret(self.fields["secret"], self.info)
+        explain_secret(self.fields["secret"], self.info, is_first=True)
 
     def get_secret_values(self) -> list[str]:
         return [value] if (value := self.cleaned_data.get("secret")) else []
 
-    def make_secret(self) -> str | None:
-        """The typed secret or one made up; None where the scheme has none."""
-        if "secret" not in self.fields:
-            return None
-        typed: str = self.cleaned_data["secret"]
-        return typed or make_secret(self.info.slug, self.instance.options)
+    def make_secret(self) -> str:
+        """One made up; "" where one was typed, or none of our making is any use."""
+        if self.cleaned_data.get("secret") or not is_made_here(self.info):
+            return ""
+        return make_secret(self.info.slug, self.instance.options)

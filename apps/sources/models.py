@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from django.db import models, transaction
@@ -54,6 +55,13 @@ class Source(models.Model):
         super().save(*args, **kwargs)
         transaction.on_commit(announce_change)
 
+    @classmethod
+    def find_free_slug(cls, wanted: str) -> str:
+        """`wanted`, or with the first number behind it that no source has yet."""
+        taken = set(cls.objects.filter(slug__startswith=wanted).values_list("slug", flat=True))
+        names = (f"{wanted}-{number}" if number > 1 else wanted for number in count(1))
+        return next(name for name in names if name not in taken)
+
     def check_deletable(self) -> None:
         """Raises SourceInUse while an event of it may lie in the queue: without its source it
         could never be stored. Every ingest process has heard of a pause after PAUSE_HEARD.
@@ -67,14 +75,6 @@ class Source(models.Model):
                 "The queue is not known to be empty, and an event of this source may lie in it: "
                 "delete the source when all events are stored."
             )
-
-    def is_deletable(self) -> bool:
-        """Whether check_deletable has nothing against it."""
-        try:
-            self.check_deletable()
-        except SourceInUse:
-            return False
-        return True
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """As Django's; raises SourceInUse, see check_deletable."""

@@ -15,6 +15,7 @@ class SecretForm(forms.ModelForm):  # type: ignore[type-arg]
     """One more secret for a source, for a rotation without downtime."""
 
     value = SecretField(label="Value")
+    made_value = ""
 
     class Meta:
         model = Secret
@@ -27,7 +28,9 @@ class SecretForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_value(self) -> str:
         source = self.instance.source
         try:
-            value: str = self.cleaned_data["value"] or make_secret(source.scheme, source.options)
+            value: str = self.cleaned_data["value"]
+            if not value:
+                value = self.made_value = make_secret(source.scheme, source.options)
             build_verifier(source.scheme, source.options, [value])
         except WrongOptions as error:
             raise forms.ValidationError(error.message) from None

@@ -11,8 +11,6 @@ from django.views.decorators.http import require_POST
 from apps.audit.models import AuditEntry
 from apps.dashboard.site import page, render_page
 from apps.sources.models import Secret, Source
-from apps.sources.sample_request import get_curl, get_hook_url
-from apps.sources.schemes import SCHEMES
 from apps.sources.secret_forms import SecretForm
 
 SOURCES = ("Sources", "admin:sources_source_changelist")
@@ -22,10 +20,7 @@ def show_secret(request: HttpRequest, source: Source, value: str, title: str) ->
     """The one page that ever shows the value; a redirect would have to store it."""
     context = {
         "source": source,
-        "scheme": SCHEMES[source.scheme],
-        "hook_url": get_hook_url(source),
         "value": value,
-        "curl": get_curl(source),
     }
     return render_page(request, "sources/secret_once.html", title, context, parents=(SOURCES,))
 
@@ -39,7 +34,10 @@ def add_secret(request: HttpRequest, pk: int) -> HttpResponse:
         with transaction.atomic():
             secret = form.save()
             AuditEntry.record(request.user, "secret.create", secret, source=source.slug)
-        return show_secret(request, source, secret.value, "Secret added")
+        if form.made_value:
+            return show_secret(request, source, form.made_value, "Secret added")
+        messages.success(request, "The secret is stored: what is signed with it is accepted.")
+        return redirect("admin:sources_source_change", pk)
     context = {"form": form, "source": source}
     return render_page(
         request, "sources/add_secret.html", "Add a secret", context, parents=(SOURCES,)

@@ -41,11 +41,11 @@ _FAMILIES = (
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _FAMILIES}
 _TABLE = Path(__file__).with_name("providers.toml")
-_SHOWN = frozenset(("label", "docs", "paste", "secret", "secret_by", "test"))
+_SHOWN = frozenset(("label", "docs", "paste", "secret", "made_by", "test"))
 _RULES = frozenset(("family", "adjustable", "challenge", "answer", "needs_secret", "can_sign"))
 
 
-SecretBy = Literal["provider", "you", "challenge"]
+MadeBy = Literal["provider", "you", "challenge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Provider:
     docs: str
     paste: str
     secret: str
-    secret_by: SecretBy
+    made_by: MadeBy
     test: str
     family: Family
     fields: tuple[OptionField, ...]
@@ -83,7 +83,7 @@ def _provider(slug: str, row: Mapping[str, Any]) -> Provider:
         docs=row["docs"],
         paste=row["paste"],
         secret=row["secret"],
-        secret_by=row.get("secret_by", "provider"),
+        made_by=row.get("made_by", "provider"),
         test=row.get("test", ""),
         family=family,
         fields=fields,

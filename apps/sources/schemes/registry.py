@@ -10,7 +10,7 @@ from apps.sources.schemes.challenges import CHALLENGES
 from apps.sources.schemes.family import Outgoing, Setup
 from apps.sources.schemes.labels import Labels
 from apps.sources.schemes.options import OptionField, Options, WrongOptions
-from apps.sources.schemes.providers import PROVIDERS, Provider, SecretBy
+from apps.sources.schemes.providers import PROVIDERS, MadeBy, Provider
 from apps.sources.schemes.sample import SampleRequest, make_body
 
 
@@ -29,7 +29,7 @@ class SchemeInfo:
 
     `fields` are the options that an admin may set, `default_options` their defaults by name;
     `paste_help` says where the source's URL goes, `secret_help` where the secret comes from and
-    what it looks like, `secret_by` who makes it up (the provider, the admin, or the provider in a
+    what it looks like, `made_by` who makes it up (the provider, the admin, or the provider in a
     handshake), `test_help` where the provider itself sends a test event, "" where nowhere we know
     of. `can_sign`: `sign` can make the headers of a test event. `answer` is None
     where any 2xx will do.
@@ -42,7 +42,7 @@ class SchemeInfo:
     fields: tuple[OptionField, ...]
     secret_help: str
     paste_help: str
-    secret_by: SecretBy
+    made_by: MadeBy
     test_help: str
     needs_secret: bool = True
     can_sign: bool = True
@@ -59,7 +59,7 @@ def _info(slug: str, provider: Provider) -> SchemeInfo:
         fields=provider.adjustable,
         secret_help=provider.secret,
         paste_help=provider.paste,
-        secret_by=provider.secret_by,
+        made_by=provider.made_by,
         test_help=provider.test,
         needs_secret=provider.needs_secret,
         can_sign=provider.can_sign,
