@@ -20,6 +20,14 @@ from apps.api.permissions import Needs
 from apps.api.problems import Conflict
 from apps.api.serializers import StrictSerializer
 from apps.api.viewsets import ApiViewSet
+from apps.events.conflict_api import (
+    ConflictIdsSerializer,
+    ConflictSerializer,
+    ProcessedSerializer,
+    VerifierSerializer,
+    parse_ids,
+)
+from apps.events.conflicts import process_all
 from apps.events.ids import WrongEventId, parse_public_id
 from apps.events.models import Attempt, Event, Status
 from apps.events.recovery import Verb, recover, recover_all, unbury_all
@@ -69,6 +77,10 @@ class EventSerializer(serializers.ModelSerializer[Event]):
     answer = AnswerField(read_only=True)
     attempts = AttemptSerializer(many=True, read_only=True)
     cost_usd = serializers.FloatField(read_only=True)
+    secret = VerifierSerializer(read_only=True, allow_null=True)
+    has_conflicts = serializers.BooleanField(
+        read_only=True, help_text="Whether another body came under its key."
+    )
 
     class Meta:
         model = Event
@@ -90,6 +102,9 @@ class EventSerializer(serializers.ModelSerializer[Event]):
             "attempts",
             "cost_usd",
             "size_bytes",
+            "body_sha256",
+            "secret",
+            "has_conflicts",
         ]
         read_only_fields = fields
 
@@ -121,6 +136,11 @@ class EventQuerySerializer(serializers.Serializer[Any]):
     )
     since = serializers.DateTimeField(required=False, help_text="Received then or later.")
     until = serializers.DateTimeField(required=False, help_text="Received before then.")
+    conflicts = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="True: only those under whose key another body came.",
+    )
 
 
 class DeadLetterQuerySerializer(serializers.Serializer[Any]):
@@ -140,10 +160,7 @@ class DeadLetterFilterSerializer(StrictSerializer):
     )
 
     def validate_ids(self, ids: list[str]) -> list[uuid.UUID]:
-        try:
-            return [parse_public_id(text) for text in ids]
-        except WrongEventId as error:
-            raise serializers.ValidationError(str(error)) from None
+        return parse_ids(ids)
 
 
 class RecoverySerializer(serializers.Serializer[Any]):
@@ -171,24 +188,30 @@ class EventViewSet(ApiViewSet):
         "retrieve": READ,
         "retry": RETRY,
         "discard": DISCARD,
+        "conflicts": Needs("events:read", "events.view_eventbody"),
+        "process_conflicts": RETRY,
     }
     newest_by = "received_at"
     serializer_class = EventSerializer
     lookup_value_regex = "[^/]+"
-    queryset = Event.objects.select_related(*RELATED).prefetch_related("attempts")
+    queryset = (
+        Event.objects.select_related(*RELATED)
+        .with_secret()
+        .marking_conflicts()
+        .prefetch_related("attempts")
+    )
 
     def find(self) -> QuerySet[Event]:
         asked = EventFilter(**self.get_valid_query(EventQuerySerializer))
         return asked.apply(self.get_queryset())
 
     def get_object(self) -> Event:
-        event: Event | None
         try:
             event_id = parse_public_id(self.kwargs["pk"])
         except WrongEventId:
             raise Http404 from None
-        event = self.get_queryset().select_related("body").filter(pk=event_id).first()
-        if not isinstance(event, Event):
+        event = Event.find(event_id, self.get_queryset().select_related("body"))
+        if event is None:
             raise Http404
         return event
 
@@ -211,6 +234,26 @@ class EventViewSet(ApiViewSet):
     def discard(self, request: Request, pk: str) -> Response:
         """Give a dead or held event up."""
         return Response(self._recover("discard"))
+
+    @extend_schema(responses=ConflictSerializer(many=True))
+    @action(detail=True, pagination_class=None)
+    def conflicts(self, request: Request, pk: str) -> Response:
+        """The other bodies that came under the event's key, at most about twenty."""
+        others = self.get_object().conflicts.select_related("secret").defer("secret__value")
+        return Response(ConflictSerializer(others, many=True).data)
+
+    @extend_schema(request=ConflictIdsSerializer, responses={202: ProcessedSerializer})
+    @action(detail=True, methods=["post"], url_path="conflicts/process")
+    def process_conflicts(self, request: Request, pk: str) -> Response:
+        """Make events of their own of other bodies: of those in `ids`, or of all."""
+        serializer = ConflictIdsSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        waiting = self.get_object().conflicts.select_related("event__source__pipeline")
+        if ids := serializer.validated_data.get("ids"):
+            waiting = waiting.filter(pk__in=ids)
+        outcome = process_all(waiting, self.user)
+        answer = {"done": outcome.done, "skipped": outcome.too_late}
+        return Response(ProcessedSerializer(answer).data, status=status.HTTP_202_ACCEPTED)
 
     def _recover(self, verb: Verb) -> Any:
         event = self.get_object()

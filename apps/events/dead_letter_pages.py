@@ -78,7 +78,9 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
         "is_filtered": wanted != EventFilter(status=tab),
         "tabs": get_tabs(request.GET),
         "groups": get_groups(tab),
-        "page": get_page(wanted.apply(Event.objects.select_related("source")), request.GET),
+        "page": get_page(
+            wanted.apply(Event.objects.select_related("source").marking_conflicts()), request.GET
+        ),
         "sources": Source.objects.values_list("slug", "name"),
         "codes": get_codes(tab),
         "buried": get_buried(),

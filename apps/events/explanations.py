@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.events.models import RETRYABLE, Event, Status
+from apps.events.models import QUARANTINED, RETRYABLE, Event, Status
 from apps.llm.models import LLMCall
 
 
@@ -20,6 +20,12 @@ class Explanation:
 
 def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
     """The sentences for this event, by its state and by what the ledger knows."""
+    if event.error_code == QUARANTINED:
+        return Explanation(
+            why=f"A rule of the source kept it back, before anything ran: {event.error}",
+            retry="It is released as it is, and runs as any other event of this source: "
+            "the model may be called and paid, and the answer delivered.",
+        )
     states = {call.state for call in calls}
     if event.status == Status.HELD and states & {LLMCall.State.UNKNOWN, LLMCall.State.INTENT}:
         return Explanation(

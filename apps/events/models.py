@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from apps.events.ids import get_public_id, new_event_id
@@ -42,6 +42,17 @@ class Step(models.TextChoices):
     DELIVER = "deliver", "Deliver"
 
 
+class EventQuerySet(models.QuerySet["Event"]):
+    def marking_conflicts(self) -> EventQuerySet:
+        """With `has_conflicts` on each: whether another body came under its key."""
+        others = EventConflict.objects.filter(event=OuterRef("pk"))
+        return self.annotate(has_conflicts=Exists(others))
+
+    def with_secret(self) -> EventQuerySet:
+        """With the secret that verified each, but not its value: nobody needs that to name it."""
+        return self.select_related("secret").defer("secret__value")
+
+
 class Event(models.Model):
     """One accepted message. Unique by (source, idempotency key)."""
 
@@ -71,6 +82,8 @@ class Event(models.Model):
     secret = models.ForeignKey(
         Secret, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
+
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         ordering = ["-received_at", "-id"]
@@ -108,6 +121,18 @@ class Event(models.Model):
     def workflow_id(self) -> str:
         """Deterministic, so that starting twice is starting once."""
         return f"{self.public_id}-r{self.run}"
+
+    @classmethod
+    def find(cls, pk: uuid.UUID, events: QuerySet[Event] | None = None) -> Event | None:
+        """The event (of `events`) with this id, or the one that was acknowledged under it too."""
+        events = cls.objects.all() if events is None else events
+        if event := events.filter(pk=pk).first():
+            return event
+        for other in (EventAlias, EventConflict):
+            row = other.objects.filter(pk=pk).only("event").first()
+            if row is not None:
+                return events.filter(pk=row.event_id).first()
+        return None
 
     @classmethod
     def from_body(cls, raw: bytes, quarantine: str = "", **fields: Any) -> Event:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from apps.events.models import Event, Status
+from apps.events.models import Event, EventConflict, Status
 
 TEXT_SEARCH_ROWS = 50_000
 PERIODS = {
@@ -42,6 +42,7 @@ class EventFilter:
     error_code: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    conflicts: bool = False  # only those under whose key another body came
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> EventFilter:
@@ -53,6 +54,7 @@ class EventFilter:
             source=query.get("source", "")[:60],
             error_code=query.get("error_code", "")[:60],
             since=timezone.now() - PERIODS[period][1] if period in PERIODS else None,
+            conflicts=bool(query.get("conflicts")),
         )
 
     def with_status(self, status: str) -> EventFilter:
@@ -78,12 +80,16 @@ class EventFilter:
             "received_at__lt": self.until,
         }
         narrowed = events.filter(**{name: value for name, value in exact.items() if value})
+        if self.conflicts:
+            narrowed = narrowed.filter(pk__in=EventConflict.objects.order_by().values("event"))
         return find_text(narrowed, self.q) if self.q else Found(narrowed)
 
 
 def find_text(events: QuerySet[Event], text: str) -> Found:
     """By (the start of) an id, else by a part of the idempotency key, the type or the body."""
     if match := _ID_START.fullmatch(text.lower()):
+        if len(match[1]) == 32 and (event := Event.find(uuid.UUID(hex=match[1]))):
+            return Found(events.filter(pk=event.pk))  # also by another id that the sender was told
         return Found(events.filter(_get_id_range(match[1])))
     newest = events.order_by("-received_at").values_list("received_at", flat=True)
     back_to = next(iter(newest[TEXT_SEARCH_ROWS : TEXT_SEARCH_ROWS + 1]), None)

@@ -44,12 +44,13 @@ def build_timeline(event: Event, attempts: Sequence[Attempt]) -> list[Moment]:
     """Received, then every attempt (a new run says so), then where the event stands now."""
     moments = [Moment("Received", "success", event.received_at, "Stored and acknowledged")]
     before: Attempt | None = None
+    run = 1
     for attempt in attempts:
-        if before and before.run != attempt.run:
+        if attempt.run != run:
             title = f"Retried by a person: run {attempt.run}"
             moments.append(Moment(title, "info", attempt.started_at))
         moments.append(_get_moment(attempt, before))
-        before = attempt
+        before, run = attempt, attempt.run
     title, tone = ENDS[Status(event.status)]
     moments.append(Moment(title, tone, event.finished_at or event.changed_at, event.error))
     return moments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.events import dead_letter_pages, views
+from apps.events import conflict_pages, dead_letter_pages, views
 
 app_name = "events"
 urlpatterns = [
@@ -13,6 +13,16 @@ urlpatterns = [
     path("events/<str:public_id>/payload/", views.event_payload, name="payload"),
     path("events/<str:public_id>/retry/", views.event_retry, name="retry"),
     path("events/<str:public_id>/discard/", views.event_discard, name="discard"),
+    path(
+        "events/<str:public_id>/conflicts/process/",
+        conflict_pages.process,
+        name="process_conflicts",
+    ),
+    path(
+        "events/<str:public_id>/conflicts/<str:conflict_id>/payload/",
+        conflict_pages.payload,
+        name="conflict_payload",
+    ),
     path("dead-letters/", dead_letter_pages.dead_letters, name="dead_letters"),
     path("dead-letters/retry/", dead_letter_pages.retry_many, name="retry_many"),
     path("dead-letters/unbury/", dead_letter_pages.unbury, name="unbury"),

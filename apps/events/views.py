@@ -12,6 +12,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.models import User
 from apps.dashboard.site import page, render_page
+from apps.events.conflicts import show_conflicts
+from apps.events.duplicates import KEPT_CONFLICTS
 from apps.events.explanations import explain, explain_no_action
 from apps.events.ids import WrongEventId, parse_public_id
 from apps.events.models import RETRYABLE, Event, EventBody, Status
@@ -35,7 +37,7 @@ TOO_LATE = "{} was neither dead nor held any more, so nothing was done."
 def event_list(request: HttpRequest) -> HttpResponse:
     """Search and filter; htmx asks for the table alone when events changed."""
     wanted = EventFilter.from_query(request.GET)
-    found = wanted.find(Event.objects.select_related("source"))
+    found = wanted.find(Event.objects.select_related("source").marking_conflicts())
     context = {
         "wanted": wanted,
         "period": request.GET.get("period", ""),
@@ -63,6 +65,8 @@ def event_page(request: HttpRequest, public_id: str) -> HttpResponse:
             request, "events/not_found.html", "Not found", {"public_id": public_id},
             parents=(EVENTS,), status=404,
         )  # fmt: skip
+    if event.public_id != public_id:
+        return redirect("events:event", event.public_id)  # it was acknowledged under both ids
     context = get_details(event) | get_actions(request)
     if request.headers.get("HX-Request"):
         return render(request, "events/details.html", context)
@@ -72,13 +76,18 @@ def event_page(request: HttpRequest, public_id: str) -> HttpResponse:
 @require_safe
 @page("events.view_eventbody")
 def event_payload(request: HttpRequest, public_id: str) -> HttpResponse:
-    """The bytes as they came, as a download: a browser must never render them."""
+    """The bytes as they came."""
     event = find_event(public_id)
     body = EventBody.objects.filter(event=event).first() if event else None
     if event is None or body is None:
         raise Http404
-    answer = HttpResponse(bytes(body.raw), content_type="application/octet-stream")
-    answer["Content-Disposition"] = f'attachment; filename="{event.public_id}.bin"'
+    return as_download(bytes(body.raw), event.public_id)
+
+
+def as_download(raw: bytes, name: str) -> HttpResponse:
+    """A body as a file: a browser must never render it."""
+    answer = HttpResponse(raw, content_type="application/octet-stream")
+    answer["Content-Disposition"] = f'attachment; filename="{name}.bin"'
     answer["X-Content-Type-Options"] = "nosniff"
     return answer
 
@@ -137,19 +146,24 @@ def find_event(public_id: str) -> Event | None:
     except WrongEventId:
         return None
     related = ("source", "pipeline_version__pipeline", "pipeline_version__destination")
-    return Event.objects.select_related(*related).filter(pk=pk).first()
+    return Event.find(pk, Event.objects.select_related(*related).with_secret())
 
 
 def get_details(event: Event) -> dict[str, Any]:
     attempts = list(event.attempts.all())
     calls = list(event.llm_calls.all())
     body = EventBody.objects.filter(event=event).first()
+    raw = bytes(body.raw) if body else b""
+    conflicts = show_conflicts(event, raw)
     return {
         "event": event,
         "attempts": attempts,
         "calls": [{"call": call, "prompt": read_prompt(call.request)} for call in calls],
         "timeline": build_timeline(event, attempts),
-        "payload": read_payload(bytes(body.raw), body.content_type) if body else None,
+        "payload": read_payload(raw, body.content_type) if body else None,
+        "conflicts": conflicts,
+        "unprocessed": sum(each.conflict.processed_at is None for each in conflicts),
+        "kept_conflicts": KEPT_CONFLICTS,
         "answer": pretty_json(event.answer) if event.answer is not None else "",
         "explanation": explain(event, calls) if event.status in RETRYABLE else None,
         "no_action": explain_no_action(event),
