@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urldefrag
 
 import dj_database_url
@@ -172,7 +173,17 @@ INGEST_TIMEOUT_S = env.number(
     "INGEST_TIMEOUT_S",
     1.5,
     minimum=0.1,
-    help="Longest wait for the queue before a 503, in seconds.",
+    help="Longest wait for the queue, in seconds; then the local spool takes the event.",
+)
+SPOOL_DIR = Path(
+    env.text("SPOOL_DIR", help="Folder of the local spool. Default: spool in DATA_DIR.")
+    or DATA_DIR / "spool"
+).absolute()
+SPOOL_MAX_BYTES = env.integer(
+    "SPOOL_MAX_BYTES",
+    268_435_456,
+    maximum=2**40,
+    help="Bytes a web process may keep while the queue is away; 0 is off: 503 at once.",
 )
 
 # --- Workflows --------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ django.setup()
 
 pytest_plugins = [
     "tests.fixtures.servers",
+    "tests.fixtures.spool",
     "tests.fixtures.skips",
     "tests.fixtures.postgres",
     "tests.fixtures.cast",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import hiredis
@@ -15,8 +16,11 @@ from apps.streams import durability, scripts
 from apps.streams.addresses import get_addresses
 from apps.streams.connection import Command, Connection, connect
 from apps.streams.entries import STREAM, Durability
-from apps.streams.errors import QueueDown, QueueError, QueueNotDurable, translate
+from apps.streams.errors import QueueDown, QueueError, QueueFull, QueueNotDurable, translate
 from apps.streams.placement import Placement
+from apps.streams.spool.feeder import Feeder
+from apps.streams.spool.records import Record
+from apps.streams.spool.spool import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +44,13 @@ Answer = asyncio.Future[bytes]
 class Batch:
     """Events that travel in one command."""
 
-    __slots__ = ("answers", "keys", "values")
+    __slots__ = ("answers", "keys", "places", "values")
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []
         self.values: list[bytes] = []
+        # Slug and ordering key, so that the spool can keep the event; b"" for what comes from it.
+        self.places: list[tuple[bytes, bytes]] = []
         self.answers: list[Answer] = []
 
     def command(self, *script: bytes | str) -> Command:
@@ -61,6 +67,13 @@ class Batch:
             if not answer.done():
                 answer.set_exception(error)
 
+    def get_records(self) -> list[Record]:
+        width = len(self.values) // len(self.keys)
+        return [
+            Record(*place, key, tuple(self.values[at * width : (at + 1) * width]))  # type: ignore[arg-type]
+            for at, (place, key) in enumerate(zip(self.places, self.keys, strict=True))
+        ]
+
 
 class Appender:
     """Appends to one shard over one connection, which it keeps open and checks by itself."""
@@ -72,11 +85,20 @@ class Appender:
         self._batch = Batch()
         self._waiting = 0
         self._refusal: QueueError | None = QueueDown("The queue is not connected yet.")
+        self._spool: Feeder | None = None
+        self._is_behind = False  # events wait in the spool: new ones go behind them
+        self._is_closed = True  # refused, or behind: one look for each event
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to connect; call it inside the loop that appends."""
+    def start(self, spool: Spool | None = None) -> None:
+        """Begin to connect; call it inside the loop that appends. With a spool, that takes in what
+        the server can't.
+        """
         self._loop = asyncio.get_running_loop()
+        if spool is not None:
+            self._spool = spool.add_shard(
+                self.name, self._pass_on, self._gate, lambda: self._refusal is None
+            )
         self._task = self._loop.create_task(self._keep_connected())
 
     async def stop(self) -> None:
@@ -85,16 +107,15 @@ class Appender:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def append(self, dedup_key: bytes, values: Values) -> Answer:
-        """Put an event into the next write. The answer comes after the fsync, or a QueueError:
-        then the outcome is unknown, and the sender's retry finds out, thanks to the dedup key.
+    def append(self, slug: bytes, ordering_key: bytes, dedup_key: bytes, values: Values) -> Answer:
+        """Put an event into the next write. The answer comes after the fsync, here or in the
+        spool, or a QueueError: then the outcome is unknown, and the sender's retry finds out,
+        thanks to the dedup key.
 
-        Raises QueueError at once where the shard takes nothing now.
+        Raises QueueError at once where neither takes anything now.
         """
-        if self._refusal is not None:
-            raise self._refusal.__class__(str(self._refusal))
-        if self._waiting >= WAITING_MAX:
-            raise QueueDown("Too many events wait for the queue server.")
+        if self._is_closed or self._waiting >= WAITING_MAX:
+            return self._detour(Record(slug, ordering_key, dedup_key, values))
         batch = self._batch
         if not batch.keys:
             self._loop.call_soon(self._flush)
@@ -106,8 +127,67 @@ class Appender:
         answer: Answer = self._loop.create_future()
         batch.keys.append(dedup_key)
         batch.values += values
+        batch.places.append((slug, ordering_key))
         batch.answers.append(answer)
         return answer
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Append what waited in the spool. Raises QueueError: then it waits on."""
+        if self._refusal is not None:
+            raise self._refusal.__class__(str(self._refusal))
+        batch = Batch()
+        for record in records:
+            batch.keys.append(record.dedup_key)
+            batch.values += record.values
+            batch.answers.append(self._loop.create_future())
+        self._waiting += len(records)
+        self._send(batch, b"EVALSHA", scripts.APPEND_SHA)
+        # An answer says nothing new: the event's own id, where an earlier try had come through, or
+        # that of an event that was accepted before, whose duplicate this one is.
+        for outcome in await asyncio.gather(*batch.answers, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    # --- Where the server takes nothing ----------------------------------------------------------
+
+    def _detour(self, record: Record) -> Answer:
+        error = self._refusal
+        if error is None and self._is_behind:
+            error = QueueFull("Older events wait in the local spool, and it takes no more.")
+        if error is None:
+            error = QueueDown("Too many events wait for the queue server.")
+        if self._spool is None:
+            raise error.__class__(str(error))
+        return self._spool.take(record, error)
+
+    def _fail(self, batch: Batch, error: QueueError) -> None:
+        if self._spool is not None and batch.places:
+            self._spool.lane.rescue(batch.get_records(), batch.answers, error)
+        else:
+            batch.fail(error)
+
+    def _gate(self, is_behind: bool) -> None:
+        self._is_behind = is_behind
+        self._is_closed = is_behind or self._refusal is not None
+
+    def _pass_on(self, record: Record, answer: Answer) -> None:
+        """Append an event that was held back for the last of the spool."""
+
+        def copy(own: Answer) -> None:
+            if answer.done():
+                own.exception()  # the sender is gone
+            elif error := own.exception():
+                answer.set_exception(error)
+            else:
+                answer.set_result(own.result())
+
+        try:
+            self.append(*record).add_done_callback(copy)
+        except QueueError as error:
+            if not answer.done():
+                answer.set_exception(error)
+
+    # --- The connection --------------------------------------------------------------------------
 
     def _flush(self) -> None:
         batch = self._batch
@@ -119,7 +199,7 @@ class Appender:
     def _send(self, batch: Batch, *script: bytes | str) -> None:
         if self._connection is None:
             self._waiting -= len(batch.keys)
-            batch.fail(QueueDown("The connection to the queue server was lost."))
+            self._fail(batch, QueueDown("The connection to the queue server was lost."))
             return
         self._connection.send(batch.command(*script), lambda reply: self._settle(batch, reply))
 
@@ -130,7 +210,7 @@ class Appender:
             return
         self._waiting -= len(batch.keys)
         if isinstance(reply, Exception):
-            batch.fail(reply if isinstance(reply, QueueError) else translate(reply))
+            self._fail(batch, reply if isinstance(reply, QueueError) else translate(reply))
         else:
             batch.succeed(reply)
 
@@ -188,6 +268,7 @@ class Appender:
             if self._refusal is not None:
                 logger.info("Queue shard %s takes events.", self.name)
             self._refusal = None
+            self._gate(self._is_behind)
         else:
             self._refuse(QueueNotDurable(verdict.why))
 
@@ -195,6 +276,7 @@ class Appender:
         if str(error) != str(self._refusal):
             logger.warning("Queue shard %s takes no events: %s", self.name, error)
         self._refusal = error
+        self._is_closed = True
 
 
 async def _connect(url: str) -> Connection:
@@ -215,18 +297,34 @@ class Appenders:
         addresses = get_addresses()
         self._placement = Placement([address.name for address in addresses])
         self._shards = [Appender(address.name, address.url) for address in addresses]
+        self._spool: Spool | None = None
 
     def start(self) -> None:
+        """Connect; call it inside the loop that appends."""
+        if settings.SPOOL_MAX_BYTES:
+            self._spool = Spool(self._deliver)
         for shard in self._shards:
-            shard.start()
+            shard.start(self._spool)
+        if self._spool is not None:
+            self._spool.start()
 
     async def stop(self) -> None:
+        """Close the connections; what still waits goes to the spool, or fails with QueueDown."""
         for shard in self._shards:
             await shard.stop()
+        if self._spool is not None:
+            await self._spool.stop()
 
     def append(self, slug: bytes, ordering_key: bytes, dedup_key: bytes, values: Values) -> Answer:
         """As `Appender.append`, on the shard of this ordering key."""
         shards = self._shards
         if len(shards) == 1:
-            return shards[0].append(dedup_key, values)
-        return shards[self._placement.find(slug, ordering_key)].append(dedup_key, values)
+            return shards[0].append(slug, ordering_key, dedup_key, values)
+        shard = shards[self._placement.find(slug, ordering_key)]
+        return shard.append(slug, ordering_key, dedup_key, values)
+
+    async def _deliver(self, records: Sequence[Record]) -> None:
+        """As `Appender.deliver`: the shards may be others than when the events came."""
+        find = self._placement.find
+        for place, group in groupby(records, lambda each: find(each.slug, each.ordering_key)):
+            await self._shards[place].deliver(list(group))

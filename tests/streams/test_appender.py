@@ -15,6 +15,11 @@ from apps.streams.errors import QueueDown
 from tests.fixtures.servers import Server
 
 
+@pytest.fixture(autouse=True)
+def _no_spool(settings: Any) -> None:
+    settings.SPOOL_MAX_BYTES = 0
+
+
 def values(key: bytes) -> Any:
     event = (b"%032x" % hash(key), b"1", key, b"", b"application/json", b"1700000000000", b"{}")
     return (*event, b"5", b"", b"digest")
