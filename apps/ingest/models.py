@@ -102,6 +102,11 @@ class RefusedRequest(models.Model):
         """It became an event: its own, or `event_id`, which had come another way before."""
         return self._settle(State.ACCEPTED, actor, event_id or self.event_id)
 
+    def became(self, event_id: uuid.UUID) -> None:
+        """The queue knew its event under another id."""
+        self.event_id = event_id
+        type(self).objects.filter(pk=self.pk).update(event_id=event_id)
+
     def discard(self, actor: Any) -> bool:
         """Nobody wants it: its content is deleted."""
         return self._settle(State.DISCARDED, actor, self.event_id)

@@ -17,6 +17,7 @@ from apps.ingest.refusals import Refusal
 from apps.ingest.refused_content import pack
 from apps.ingest.registry import SourceRow
 from apps.sources.models import Secret, Source
+from apps.sources.rules import Rules, WrongRules
 from apps.sources.schemes import (
     Case,
     Request,
@@ -106,10 +107,11 @@ def _explain_new(groups: dict[Key, Group]) -> None:
 def explain_refusal(source: SourceRow, request: Request, error: SignatureRefused) -> str:
     """The reason in plain words, with the source's secrets of all times looked at."""
     try:
+        options = Rules.parse(source.rules).apply_to(source.options)
         secrets = [decrypt(token) for _, token in source.tokens]
-        verifier = build_verifier(source.scheme, source.options, secrets)
-        case = Case(source.scheme, source.options, secrets, _find_other_secrets(source))
-    except (WrongOptions, VaultError):
+        verifier = build_verifier(source.scheme, options, secrets)
+        case = Case(source.scheme, options, secrets, _find_other_secrets(source))
+    except (WrongOptions, WrongRules, VaultError):
         return error.detail
     return explain(verifier, request, error, case)
 
