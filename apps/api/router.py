@@ -10,7 +10,8 @@ from apps.dashboard.api import StatsViewSet
 from apps.destinations.api import DestinationViewSet
 from apps.events.api import DeadLetterViewSet, EventViewSet
 from apps.pipelines.api import PipelineViewSet
-from apps.sources.api import SecretViewSet, SourceViewSet
+from apps.sources.api import SourceViewSet
+from apps.sources.secret_api import SecretViewSet
 
 NOUNS = {
     "sources": SourceViewSet,

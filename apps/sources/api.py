@@ -1,4 +1,4 @@
-"""Sources and their signing secrets in the API."""
+"""Sources in the API."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, status
+from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.mixins import RetrieveModelMixin
-from rest_framework.relations import SlugRelatedField
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,10 +16,9 @@ from apps.api.configuration import ConfigurationViewSet
 from apps.api.permissions import Needs
 from apps.api.problems import Conflict
 from apps.api.serializers import SlugOnceMixin, StrictSerializer
-from apps.api.viewsets import ApiViewSet
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Secret, Source, SourceInUse
-from apps.sources.schemes import WrongOptions, build_verifier, make_secret
+from apps.sources.schemes import WrongOptions, build_verifier
 
 MAX_SECRET_CHARS = 10_000  # a public key can be long
 MAX_BODY_BYTES = 100 * 1024 * 1024
@@ -143,122 +138,3 @@ class SourceViewSet(ConfigurationViewSet):
                 raise Conflict("The source is not paused.")
             self.record("source.resume", source)
         return Response(self.get_serializer(source).data)
-
-
-class SecretSerializer(serializers.ModelSerializer[Secret]):
-    """A signing secret, without its value."""
-
-    source = SlugRelatedField[Any](slug_field="slug", read_only=True)  # type: ignore[assignment]
-    is_active = serializers.SerializerMethodField(help_text="Whether it verifies now.")
-
-    class Meta:
-        model = Secret
-        fields = ["id", "source", "created_at", "starts_at", "ends_at", "is_active"]
-        read_only_fields = fields
-
-    def get_is_active(self, secret: Secret) -> bool:
-        now = timezone.now()
-        return secret.starts_at <= now and (secret.ends_at is None or secret.ends_at > now)
-
-
-class NewSecretSerializer(StrictSerializer, serializers.ModelSerializer[Secret]):
-    """What a new secret needs; without `value` one is made up."""
-
-    source = SlugRelatedField(  # type: ignore[assignment]
-        slug_field="slug", queryset=Source.objects.all()
-    )
-    value = serializers.CharField(required=False, max_length=MAX_SECRET_CHARS)
-
-    class Meta:
-        model = Secret
-        fields = ["source", "value", "starts_at", "ends_at"]
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs.setdefault("starts_at", timezone.now())
-        if attrs.get("ends_at") and attrs["ends_at"] < attrs["starts_at"]:
-            raise serializers.ValidationError({"ends_at": "It ends before it starts."})
-        source = attrs["source"]
-        if "value" not in attrs:
-            attrs["value"] = make_value(source)
-        check_scheme(source.scheme, source.options, [attrs["value"]], field="value")
-        return attrs
-
-
-def make_value(source: Source) -> str:
-    """A secret that this source's scheme can use. Raises ValidationError where none can be."""
-    try:
-        return make_secret(source.scheme, source.options)
-    except WrongOptions as error:
-        raise serializers.ValidationError({"value": error.message}) from None
-
-
-class RevealedSecretSerializer(SecretSerializer):
-    """A new secret: the only answer that ever shows its value."""
-
-    class Meta(SecretSerializer.Meta):
-        fields = [*SecretSerializer.Meta.fields, "value"]
-        read_only_fields = fields
-
-
-class SecretQuerySerializer(serializers.Serializer[Any]):
-    """The filter of the list."""
-
-    source = serializers.SlugField(  # type: ignore[assignment]
-        required=False, help_text="Slug of the source."
-    )
-
-
-class SecretViewSet(RetrieveModelMixin, ApiViewSet):
-    """Signing secrets of all sources; several can be active at once."""
-
-    access: ClassVar[dict[str, Needs]] = {
-        "list": Needs("config:read", "sources.view_secret"),
-        "retrieve": Needs("config:read", "sources.view_secret"),
-        "create": Needs("config:write", "sources.add_secret"),
-        "retire": Needs("config:write", "sources.change_secret"),
-        "destroy": Needs("config:write", "sources.change_secret"),
-    }
-    serializer_class = SecretSerializer
-    lookup_value_regex = r"[0-9]{1,18}"
-    queryset = Secret.objects.select_related("source").defer("value")
-
-    def find(self) -> QuerySet[Secret]:
-        asked = self.get_valid_query(SecretQuerySerializer)
-        secrets = self.get_queryset()
-        return secrets.filter(source__slug=asked["source"]) if "source" in asked else secrets
-
-    @extend_schema(parameters=[SecretQuerySerializer])
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().list(request, *args, **kwargs)
-
-    @extend_schema(request=NewSecretSerializer, responses={201: RevealedSecretSerializer})
-    def create(self, request: Request) -> Response:
-        """Add a secret. Its value is in this answer and nowhere else."""
-        serializer = NewSecretSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        with transaction.atomic():
-            secret = serializer.save()
-            self.record("secret.create", secret, source=secret.source.slug)
-        return Response(RevealedSecretSerializer(secret).data, status=status.HTTP_201_CREATED)
-
-    @extend_schema(request=None, responses=SecretSerializer)
-    @action(detail=True, methods=["post"])
-    def retire(self, request: Request, pk: str) -> Response:
-        """Stop verifying with it now."""
-        secret: Secret = self.get_object()
-        if not self._retire(secret):
-            raise Conflict("The secret had ended before.")
-        return Response(self.get_serializer(secret).data)
-
-    @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
-        """Stop verifying with it now; the row stays, so that the audit can name it."""
-        self._retire(self.get_object())
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-    def _retire(self, secret: Secret) -> bool:
-        with transaction.atomic():
-            retired = secret.retire()
-            if retired:
-                self.record("secret.retire", secret, source=secret.source.slug)
-        return retired
