@@ -18,6 +18,8 @@ from apps.api.problems import Conflict
 from apps.api.serializers import SlugOnceMixin, StrictSerializer
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Secret, Source, SourceInUse
+from apps.sources.rules import compare
+from apps.sources.rules_field import RulesField, check_rules
 from apps.sources.schemes import WrongOptions, build_verifier
 
 MAX_SECRET_CHARS = 10_000  # a public key can be long
@@ -47,6 +49,7 @@ class SourceSerializer(SlugOnceMixin, StrictSerializer, serializers.ModelSeriali
         help_text="Signing secrets, all active at once. Later ones are added at /secrets/.",
     )
     options = serializers.JSONField(required=False)
+    rules = RulesField(required=False)
     pipeline = serializers.SlugRelatedField(slug_field="slug", queryset=Pipeline.objects.all())
     max_body_bytes = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, max_value=MAX_BODY_BYTES
@@ -60,6 +63,7 @@ class SourceSerializer(SlugOnceMixin, StrictSerializer, serializers.ModelSeriali
             "name",
             "scheme",
             "options",
+            "rules",
             "secrets",
             "pipeline",
             "max_body_bytes",
@@ -77,11 +81,11 @@ class SourceSerializer(SlugOnceMixin, StrictSerializer, serializers.ModelSeriali
         source = self.instance
         if source is not None and "secrets" in attrs:
             raise serializers.ValidationError({"secrets": "Add them at /api/v1/secrets/."})
-        check_scheme(
-            attrs.get("scheme", getattr(source, "scheme", "")),
-            attrs.get("options", getattr(source, "options", {})),
-            attrs.get("secrets", get_secret_values(source) if source else []),
-        )
+        scheme = attrs.get("scheme", getattr(source, "scheme", ""))
+        options = attrs.get("options", getattr(source, "options", {}))
+        values = attrs.get("secrets", get_secret_values(source) if source else [])
+        check_scheme(scheme, options, values)
+        check_rules(attrs.get("rules", getattr(source, "rules", {})), scheme, options)
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Source:
@@ -110,6 +114,16 @@ class SourceViewSet(ConfigurationViewSet):
     }
     serializer_class = SourceSerializer
     queryset = Source.objects.select_related("pipeline")
+
+    def partial_update(self, request: Request, slug: str) -> Response:
+        with transaction.atomic():
+            rules_before = self.get_queryset().select_for_update(of=("self",)).filter(slug=slug)
+            before = {source.pk: source.rules for source in rules_before}
+            response = super().partial_update(request, slug)
+            for source in Source.objects.filter(pk__in=before):
+                if changes := compare(before[source.pk], source.rules):
+                    self.record("source.rules", source, changes=changes)
+        return response
 
     def destroy(self, request: Request, slug: str) -> Response:
         try:

@@ -270,3 +270,10 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 _DEFAULTS = Rules()
 RULE_NAMES = tuple(field.name for field in fields(Rules))
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """{name: [before, after]} of the rules that differ, for the audit; None: as by default."""
+    names = sorted(before.keys() | after.keys())
+    pairs = {name: [before.get(name), after.get(name)] for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
