@@ -20,6 +20,7 @@ LATEST = 10
 PART_NAMES = {
     "database": "Database",
     "queue": "Queue",
+    "spool": "Local spool",
     "temporal": "Workflows (Temporal)",
     "llm": "LLM provider",
     "dispatcher": "Dispatcher",

@@ -12,13 +12,14 @@ from django.db import DatabaseError, connection
 
 from apps.dashboard.heartbeats import ALIVE_FOR_S, get_ages_s
 from apps.streams.durability import get_durability
+from apps.streams.spool.status import get_status
 
 CONNECT_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
 class PartHealth:
-    """One part: does it work, and a sentence where it does not. `why` is empty when it does.
+    """One part: does it work, and a sentence where it does not, or where something waits.
 
     `is_usable`: it does enough for events to be taken in, though a piece of it may fail.
     """
@@ -52,7 +53,8 @@ def check_address(host: str, port: int, name: str) -> PartHealth:
 
 def check_queue() -> PartHealth:
     """Every shard must answer and must keep what it acknowledges. One that does not keeps the
-    others from nothing: a probe must not take their ingest away too.
+    others from nothing: a probe must not take their ingest away too. Nor does a queue that is down
+    as long as the spool takes what comes; `why` also says what waits there.
     """
     shards = get_durability()
     reasons = [
@@ -61,7 +63,19 @@ def check_queue() -> PartHealth:
         if not shard.ok
     ]
     takes_events = any(shard.ok and not shard.is_draining for shard in shards)
-    return PartHealth(not reasons, " ".join(reasons), is_usable=takes_events)
+    spool = get_status()
+    if spool is None:
+        return PartHealth(not reasons, " ".join(reasons), is_usable=takes_events)
+    why = " ".join([*reasons, str(spool)]).strip()
+    return PartHealth(not reasons, why, is_usable=takes_events or spool.takes)
+
+
+def check_spool() -> PartHealth | None:
+    """Whether an event would be kept while the queue is down; None where this machine has no
+    spool: that of another is not seen from here.
+    """
+    spool = get_status()
+    return PartHealth(spool.takes, spool.why) if spool is not None else None
 
 
 def check_temporal() -> PartHealth:
@@ -94,6 +108,8 @@ def get_parts() -> dict[str, PartHealth]:
         asked = {name: pool.submit(check) for name, check in checks.items()}
         database = check_database()
         parts = {"database": database} | {name: answer.result() for name, answer in asked.items()}
+    if (spool := check_spool()) is not None:
+        parts["spool"] = spool
     if database.ok:
         parts |= {part: check_heartbeat(part, age) for part, age in get_ages_s().items()}
     return parts

@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from apps.dashboard.models import StatusSample
+from apps.streams.spool.status import get_status
 
 STALE_AFTER = timedelta(seconds=60)
 FIGURES = (
@@ -92,7 +93,26 @@ class FiguresCollector(Collector):
         )
 
 
+class SpoolCollector(Collector):
+    """What waits in SPOOL_DIR, over all processes that share it: sum it over machines."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        spool = get_status()
+        if spool is None:
+            return
+        for name, text, value in (
+            ("pipeline_spool_events", "Events that wait in the local spool", spool.events),
+            ("pipeline_spool_bytes", "Bytes of the local spool", spool.bytes),
+            ("pipeline_spool_takes", "1 where the local spool takes events", spool.takes),
+        ):
+            yield get_gauge(name, text, [({}, float(value))])
+
+
 REGISTRY.register(FiguresCollector())
+REGISTRY.register(SpoolCollector())
 
 
 def get_registry() -> CollectorRegistry:
@@ -102,4 +122,5 @@ def get_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     registry.register(FiguresCollector())
+    registry.register(SpoolCollector())
     return registry

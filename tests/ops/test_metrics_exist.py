@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
 
 from apps.dashboard.models import StatusSample
+from apps.streams.spool.folders import Folder
+from apps.streams.spool.status import write_status
 from tests.ops.known_metrics import KNOWN
 
 MODULES = (
@@ -32,7 +35,12 @@ def _sample(db: None) -> None:
     )
 
 
-@pytest.mark.usefixtures("_sample")
+@pytest.fixture
+def _spool(spool_dir: Path) -> None:
+    write_status(Folder.create(spool_dir).path, 1, "")
+
+
+@pytest.mark.usefixtures("_sample", "_spool")
 def test_every_metric_that_is_drawn_or_watched_is_shown_by_a_process() -> None:
     for module in MODULES:
         import_module(module)  # registers its metrics

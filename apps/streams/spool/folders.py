@@ -13,6 +13,7 @@ from apps.streams.spool.segments import DAMAGED, SUFFIX, sync_folder
 
 LOCK = "lock"
 STATUS = "status.json"
+NEW_STATUS = "status.json.new"
 
 
 class Folder:
@@ -25,7 +26,9 @@ class Folder:
     @classmethod
     def create(cls, root: Path) -> Folder:
         """A new, empty folder; raises OSError."""
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not root.is_dir():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(root.parent)
         while True:
             name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
             path = root / name
@@ -33,7 +36,6 @@ class Folder:
             # Somebody who adopts may have been quicker: then it is his, and he will remove it.
             if (lock := _lock(path)) is not None:
                 sync_folder(root)
-                sync_folder(root.parent)
                 return cls(path, lock)
 
     def get_files(self) -> list[Path]:
@@ -46,7 +48,7 @@ class Folder:
         """Give it up: empty, it goes; with files in it, the next process takes it over."""
         with suppress(OSError):
             if not self.get_files():
-                for name in (STATUS, LOCK):
+                for name in (STATUS, NEW_STATUS, LOCK):
                     (self.path / name).unlink(missing_ok=True)
                 self.path.rmdir()
         os.close(self._lock)

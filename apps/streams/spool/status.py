@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.streams.spool.folders import STATUS
+from apps.streams.spool.folders import NEW_STATUS, STATUS
 from apps.streams.spool.segments import DAMAGED, SUFFIX
 
 
@@ -54,7 +54,7 @@ def get_status() -> SpoolStatus | None:
 
 def write_status(folder: Path, events: int, why: str) -> None:
     """What `get_status` adds up; raises OSError."""
-    new = folder / f"{STATUS}.new"
+    new = folder / NEW_STATUS
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(fd, "w", encoding="utf-8") as file:
         json.dump({"events": events, "why": why}, file)
