@@ -31,7 +31,9 @@ def get_connect(source: Source, *, may_sign: bool, new_secret: str = "") -> dict
     }
     if scheme is not None:
         context["labels"] = describe_labels(scheme, source.options)
-    return context | get_arrivals(source) | (get_trial(source, new_secret) if may_sign else {})
+    context |= get_arrivals(source)
+    context["is_running"] = context["last_event"] is not None and not new_secret
+    return context | (get_trial(source, new_secret) if may_sign else {})
 
 
 def get_trial(source: Source, new_secret: str = "") -> dict[str, Any]:
@@ -63,11 +65,16 @@ def get_arrivals(source: Source) -> dict[str, Any]:
     refused = source.refused_requests.order_by("-last_received_at").first()
     if last and refused and refused.last_received_at <= last.received_at:
         refused = None
-    state = ":".join(
-        (
-            last.public_id if last else "",
-            timesince(last.received_at) if last else "",
-            f"{refused.public_id}-{refused.times}" if refused else "",
-        )
+    age = timesince(last.received_at, depth=1) if last else ""
+    seen = (
+        last.public_id if last else "",
+        age,
+        f"{refused.public_id}-{refused.times}" if refused else "",
     )
-    return {"source": source, "last_event": last, "refused": refused, "state": state}
+    return {
+        "source": source,
+        "last_event": last,
+        "age": "" if age.startswith("0") else age,
+        "refused": refused,
+        "state": ":".join(seen),
+    }

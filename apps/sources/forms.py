@@ -136,6 +136,7 @@ class NewSourceForm(SourceForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["name"].widget.attrs["autofocus"] = True
         if VERIFY_TOKEN in self.fields:  # any text will do, so nobody need think of one
             self.initial[VERIFY_TOKEN] = secrets.token_hex(12)
         if not self.info.needs_secret:

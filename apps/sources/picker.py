@@ -52,18 +52,20 @@ def get_picks() -> dict[str, list[Pick]]:
 def _pick(slug: str, note: str = "") -> Pick:
     info = SCHEMES[slug]
     host = set((urlsplit(info.docs_url).hostname or "").split(".")) - NAMELESS
-    return Pick(info, " ".join((info.label, slug, *sorted(host))).lower(), note)
+    others = [note] if note else sorted(host)
+    return Pick(info, " ".join((info.label, slug, *others)).lower(), note)
 
 
-def describe_labels(info: SchemeInfo, options: Mapping[str, object]) -> dict[str, str]:
-    """Where the event's `type` and `id` are read from, in plain words; "" for nowhere."""
+def describe_labels(info: SchemeInfo, options: Mapping[str, object]) -> list[dict[str, str]]:
+    """Where the event's type and id are read from: first the `header`, else the `path` in the
+    body; "" for nowhere.
+    """
     given = {**info.default_options, **options}
-    return {what: _describe(given, what) for what in ("type", "id")}
-
-
-def _describe(options: Mapping[str, object], what: str) -> str:
-    header = str(options.get(f"event_{what}_header") or "").split(",")[0].strip()
-    path = str(options.get(f"event_{what}_path") or "")
-    places = [f"the header {header}"] if header else []
-    places += [f"{path} in the body"] if path else []
-    return ", or ".join(places)
+    return [
+        {
+            "what": what,
+            "header": str(given.get(f"event_{name}_header") or "").split(",")[0].strip(),
+            "path": str(given.get(f"event_{name}_path") or ""),
+        }
+        for name, what in (("type", "Type of an event"), ("id", "A repeat is recognised by"))
+    ]
