@@ -36,7 +36,9 @@ class Source(models.Model):
     name = models.CharField(max_length=120)
     scheme = models.CharField(max_length=40)
     options = models.JSONField(default=dict, blank=True)
-    rules = models.JSONField(default=dict, blank=True, editable=False)  # see apps.sources.rules
+    # See apps.sources.rules. The default stands in the database too: during an upgrade an older
+    # release may still make a source.
+    rules = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
     pipeline = models.ForeignKey(Pipeline, on_delete=models.PROTECT, related_name="sources")
     max_body_bytes = models.PositiveIntegerField(
         null=True, blank=True, help_text="Largest body; empty: MAX_BODY_BYTES."
