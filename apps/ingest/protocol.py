@@ -149,6 +149,9 @@ class HookProtocol(OneWriteProtocol):
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            # The scope keeps the list that it was given: a trailer after the body is no header.
+            self.headers = []
 
     def _is_plain(self, source: CompiledSource) -> bool:
         if self.parser.get_method() != b"POST" or self.parser.should_upgrade():

@@ -154,11 +154,6 @@ def test_a_second_request_hidden_in_a_chunked_body_is_not_answered(hooks: Hooks)
 # --- Headers that are none ----------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="uvicorn adds trailers to the list of headers that the application was given; "
-    "HookProtocol.on_headers_complete must give the scope a list of its own",
-)
 def test_a_trailer_is_no_header(hooks: Hooks, helpdesk: Source) -> None:
     """It would be the right end of X-Forwarded-For, where the proxy's own entry stands."""
     helpdesk.rules = Rules.parse({"addresses": ["192.0.2.7"]}).get_changed()
