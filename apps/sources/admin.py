@@ -16,6 +16,7 @@ from apps.audit.admin import AuditedAdmin
 from apps.audit.models import AuditEntry
 from apps.dashboard.cells import show_badge
 from apps.dashboard.site import page, render_page
+from apps.ingest.models import RefusedRequest
 from apps.pipelines.models import Pipeline
 from apps.sources import connect_pages, secret_pages
 from apps.sources.connect import get_connect
@@ -56,6 +57,11 @@ class SourceAdmin(AuditedAdmin):
             path("<int:pk>/arrivals/", connect_pages.arrivals_fragment, name="sources_arrivals"),
             path("<int:pk>/test/", connect_pages.send_test_event, name="sources_source_test"),
             path("<int:pk>/secrets/", secret_pages.add_secret, name="sources_source_secret"),
+            path(
+                "secrets/<int:pk>/change/",
+                secret_pages.change_secret,
+                name="sources_secret_change",
+            ),
             path(
                 "secrets/<int:pk>/retire/",
                 secret_pages.retire_secret,
@@ -156,9 +162,9 @@ def get_below_form(request: HttpRequest, source: Source) -> dict[str, Any]:
     may_see = request.user.has_perm("sources.view_secret")
     return {
         "source": source,
+        "refused_lately": RefusedRequest.count_lately(source),
         "may_see_secrets": may_see,
-        "secrets": source.secrets.order_by("created_at").defer("value") if may_see else [],
-        "active_ids": {secret.pk for secret in source.secrets.active().only("pk")},
+        **(secret_pages.get_secrets(source) if may_see else {}),
         "why_no_delete": get_why_no_delete(source),
         **get_connect(source, may_sign=may_see),
     }

@@ -136,3 +136,46 @@ def test_secrets_are_listed_by_source(client: APIClient, helpdesk: Source) -> No
     Secret.objects.create(source=other, value="s")
     rows = client.get(SECRETS, {"source": "shop"}).json()["results"]
     assert [row["source"] for row in rows] == ["shop"]
+
+
+def test_a_rotation_is_one_request_with_an_overlap(client: APIClient, helpdesk: Source) -> None:
+    old = helpdesk.secrets.get()
+    tomorrow = timezone.now() + timedelta(days=1)
+    body = {"source": "helpdesk", "name": "November", "others_end_at": tomorrow.isoformat()}
+    made = client.post(SECRETS, body)
+    assert (made.status_code, made.json()["name"], made.json()["state"]) == (
+        201,
+        "November",
+        "active",
+    )
+    row = client.get(f"{SECRETS}{old.pk}/").json()
+    assert (row["state"], row["is_active"], row["last_used_at"]) == ("ending", True, None)
+    assert len(helpdesk.get_active_secrets()) == 2
+    assert AuditEntry.objects.get().details["others_end_at"] == tomorrow.isoformat()
+
+
+def test_a_rotation_leaves_no_gap(client: APIClient, helpdesk: Source) -> None:
+    now = timezone.now()
+    later, sooner = now + timedelta(days=2), now + timedelta(days=1)
+    body = {"source": "helpdesk", "starts_at": later.isoformat()}
+    for end in (sooner, now - timedelta(seconds=1)):
+        answer = client.post(SECRETS, body | {"others_end_at": end.isoformat()})
+        assert list(assert_problem(answer, 400)["errors"]) == ["others_end_at"]
+    assert len(helpdesk.get_active_secrets()) == 1
+
+
+def test_name_and_end_are_changed_until_it_has_ended(client: APIClient, helpdesk: Source) -> None:
+    secret = helpdesk.secrets.get()
+    path = f"{SECRETS}{secret.pk}/"
+    tomorrow = (timezone.now() + timedelta(days=1)).isoformat()
+    assert client.patch(path, {"name": "old", "ends_at": tomorrow}).json()["state"] == "ending"
+    assert client.patch(path, {"ends_at": None}).json()["state"] == "active"
+    past = {"ends_at": timezone.now().isoformat()}
+    assert list(assert_problem(client.patch(path, past), 400)["errors"]) == ["ends_at"]
+    assert_problem(client.patch(path, {"value": NEW_SECRET}), 400)
+    secret.refresh_from_db()
+    assert (secret.name, secret.value) == ("old", WEBHOOK_SECRET)
+    secret.retire()
+    assert_problem(client.patch(path, {"ends_at": tomorrow}), 409, "has ended")
+    assert client.patch(path, {"name": "kept"}).status_code == 200
+    assert helpdesk.get_active_secrets() == []
