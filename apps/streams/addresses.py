@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.conf import settings
 
-NAME = re.compile(r"[A-Za-z0-9._:/-]{1,100}")
+NAME = re.compile(r"[A-Za-z0-9._:/-]{1,60}")
 DEFAULT_PORT = 6379
 
 
@@ -70,7 +70,7 @@ def find_mistake(urls: list[str]) -> str:
             return f"QUEUE_URL and QUEUE_DRAIN_URL give two servers the name {name}."
         if urlsplit(url).fragment and not NAME.fullmatch(name):
             return (
-                f"A shard has the name {name!r}: allowed are up to 100 letters, digits and "
+                f"A shard has the name {name!r}: allowed are up to 60 letters, digits and "
                 "characters of ._:/-"
             )
     return ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from pytest_django import Settings
 
 from apps.dashboard.models import StatusSample
 from apps.housekeeping import metrics
+from tests.fixtures.servers import Server
 
 pytestmark = pytest.mark.django_db
 
@@ -40,6 +44,35 @@ def test_readyz_fails_where_events_cannot_be_kept(client: Client, settings: Sett
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["queue"]["why"]
+
+
+def test_readyz_names_shards_that_are_frozen_or_dead_within_two_seconds_and_stays_ready(
+    client: Client, settings: Settings, valkey_url: str, own_valkey: Callable[[], Server]
+) -> None:
+    frozen = own_valkey()
+    settings.QUEUE_URLS = [
+        f"{frozen.address}#one",
+        "unix:///nowhere.sock#two",
+        f"{valkey_url}#three",
+    ]
+    frozen.process.popen.send_signal(signal.SIGSTOP)
+    began_s = time.monotonic()
+    answer = client.get("/readyz")
+    assert time.monotonic() - began_s < 2
+    queue = answer.json()["parts"]["queue"]
+    assert queue["ok"] is False
+    assert "Shard one: The queue server does not answer" in queue["why"]
+    assert "Shard two: The queue server does not answer" in queue["why"]
+    assert "three" not in queue["why"]
+    # A probe that took this process away would take the third shard's events away too.
+    assert answer.status_code == 200
+
+
+def test_a_shard_that_is_drained_makes_nobody_ready(
+    client: Client, settings: Settings, valkey_url: str
+) -> None:
+    settings.QUEUE_URLS, settings.QUEUE_DRAIN_URLS = ["unix:///nowhere.sock"], [valkey_url]
+    assert client.get("/readyz").status_code == 503
 
 
 def test_metrics_show_the_six_figures_of_the_newest_sample(client: Client) -> None:
