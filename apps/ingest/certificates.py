@@ -1,6 +1,6 @@
-"""The certificates with which Amazon SNS signs, fetched in the background and kept.
+"""The certificates with which Amazon SNS and PayPal sign, fetched in the background and kept.
 
-A verifier names an address only after it was found to be Amazon's own. What lies there never
+A verifier names an address only after it was found to be the provider's own. What lies there never
 changes (a new certificate has a new address), so a certificate is kept as long as the process.
 """
 
@@ -19,7 +19,7 @@ from apps.destinations.egress import EgressError, get
 logger = logging.getLogger(__name__)
 
 MAX_KEPT = 32
-# Strangers can ask for any name at Amazon's host: so many are looked for at once, no more.
+# Strangers can ask for any name at a provider's host: so many are looked for at once, no more.
 MAX_FETCHES = 4
 FETCH_TIMEOUT_S = 5.0
 # How long a request waits for its certificate; after that its sender is asked to try again.
@@ -65,7 +65,7 @@ class Certificates:
             x509.load_pem_x509_certificate(pem)
         except (EgressError, ValueError) as error:
             why = str(error) if isinstance(error, EgressError) else "It is no certificate."
-            logger.warning("A certificate of Amazon SNS can't be fetched: %s", why)
+            logger.warning("A provider's certificate can't be fetched: %s", why)
             self._settle(url, None)
         else:
             self._settle(url, pem)

@@ -8,8 +8,8 @@ TEXT = b"text/plain"
 
 # These providers send nothing but JSON; `curl -d` without a header claims a form by mistake.
 JSON_ONLY_SCHEMES = {"standard-webhooks", "stripe", "shopify"}
-# SNS calls its JSON text.
-TEXT_SCHEMES = {"aws-sns"}
+# SNS calls all that it delivers text.
+TEXT_SCHEMES = {"aws-sns", "amazon-ses"}
 
 
 class ContentTypes:

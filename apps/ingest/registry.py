@@ -88,8 +88,8 @@ class CompiledSource:
     def is_plain(self) -> bool:
         """Whether a POST to it can only be an event, to be answered by `Ingest.submit` alone."""
         needs_sender = self.gate is not None and self.gate.needs_sender
-        needs_more = needs_sender or self.verifier.takes_post_challenge
-        return not (self.is_paused or self.broken or needs_more)
+        needs_more = self.verifier.takes_post_challenge or self.verifier.needs_certificate
+        return not (self.is_paused or self.broken or needs_sender or needs_more)
 
     def settle(self, event_id: bytes, earlier: bytes) -> Answer:
         """Count the event and answer it; `earlier` is the queue's answer (`appender.Answer`)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from apps.sources.schemes import Request, sign
+from apps.sources.schemes import Request, sample_request, sign
+from apps.sources.schemes.providers import PROVIDERS
 
 NOW = 1_700_000_000.0
 URL = "https://hooks.example.com/hooks/orders"
@@ -27,7 +28,21 @@ def signed_request(
     event_id: str = "msg_1",
 ) -> Request:
     headers = sign(scheme, options or {}, secret, body, NOW, event_id, "order.paid", url=URL)
-    return request_with(headers, body)
+    address = PROVIDERS[scheme].family.address
+    url = sampled(scheme, secret, options).url if address else URL
+    return request_with(headers, body, url=url)
+
+
+def sampled(
+    scheme: str, secret: str, options: Mapping[str, object] | None = None, **fields: str
+) -> Request:
+    """A test event of the scheme, as it is received: also where it is signed inside the body."""
+    sent = sample_request(
+        scheme, options or {}, secret, URL, NOW, fields=fields, event_id="id-1", event_type="kind.1"
+    )
+    request = request_with(sent.headers, sent.body, url=sent.url)
+    request.method = sent.method
+    return request
 
 
 def with_header(request: Request, name: str, value: bytes) -> Request:

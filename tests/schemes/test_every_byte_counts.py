@@ -29,7 +29,7 @@ MASKS = st.integers(1, 255)
 SIGNING = [slug for slug, info in SCHEMES.items() if info.can_sign and PROVIDERS[slug].family.sign]
 # These only say who sends; nothing of the body is signed. Forms are signed as parameters.
 WITHOUT_BODY = {"token", "basic_auth", "twilio"}
-BODY_UNSIGNED = {"monday", "gitlab", "mandrill"}
+BODY_UNSIGNED = {"monday", "gitlab", "mandrill", "jwt"}
 BODY_SIGNED = [
     slug
     for slug in SIGNING

@@ -9,6 +9,7 @@ from apps.sources.schemes.challenges import CHALLENGES
 from apps.sources.schemes.providers import PROVIDERS
 from tests.schemes.vectors import load_vectors, slug_of
 
+GENERAL = {"hmac", "hmac-body", "api-key", "basic-auth", "url-token", "body-token", "jwt"}
 EACH = pytest.mark.parametrize("slug", SCHEMES)
 
 
@@ -25,7 +26,7 @@ def test_a_row_tells_the_admin_what_to_do(slug: str) -> None:
     assert info.label
     assert info.paste_help.endswith((".", "…"))
     assert info.secret_help
-    assert info.docs_url.startswith("https://") or slug in {"hmac", "api-key", "basic-auth"}
+    assert info.docs_url.startswith("https://") or slug in GENERAL
     assert info.default_options.keys() == {field.name for field in info.fields}
 
 

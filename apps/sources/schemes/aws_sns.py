@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -59,6 +59,8 @@ _SUBSCRIBE_URL = re.compile(_HOST + r"/\?[\x21-\x7e]{1,2000}")
 
 class SnsVerifier(Verifier):
     """Trust rests on the certificate's address: https at Amazon's own SNS host, nothing else."""
+
+    needs_certificate: ClassVar[bool] = True
 
     def __init__(self, setup: Setup) -> None:
         topics = setup.options.text("topic_arn").split(",")

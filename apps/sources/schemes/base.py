@@ -158,6 +158,8 @@ class Verifier:
     """Checks the requests of one source. Built once per source; key material is prepared then."""
 
     challenge: Challenge | None = None
+    needs_certificate: ClassVar[bool] = False
+    """Whether `verify` may raise CertificateUnavailable, and is worth a second try then."""
 
     @property
     def takes_get(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hmac import compare_digest
+from typing import ClassVar
 
 from apps.sources.schemes.base import (
     BadSignature,
@@ -15,6 +16,14 @@ from apps.sources.schemes.base import (
 from apps.sources.schemes.encodings import decode_signature, encode_base64
 from apps.sources.schemes.family import Family, Outgoing, Setup, refuse_without_secret
 from apps.sources.schemes.options import Options, WrongOptions
+
+
+class CredentialsWanted(MissingSignature):
+    """Some senders (Amazon SNS, Twilio) give user and password only to who asks like this."""
+
+    headers: ClassVar[list[tuple[bytes, bytes]]] = [
+        (b"www-authenticate", b'Basic realm="webhooks", charset="UTF-8"')
+    ]
 
 
 class BasicAuthVerifier(Verifier):
@@ -42,7 +51,7 @@ def _credentials(secret: str) -> bytes:
 
 def _given(header: bytes) -> bytes:
     if not header:
-        raise MissingSignature("The Authorization header is missing.")
+        raise CredentialsWanted("The Authorization header is missing.")
     scheme, _, text = header.partition(b" ")
     decoded = decode_signature("base64", text.strip()) if scheme.lower() == b"basic" else None
     if not decoded:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 import jiter
 import jmespath
 import jmespath.exceptions
+import jmespath.functions
 
 from apps.sources.schemes.base import UNREAD, Request
 from apps.sources.schemes.form import MAX_PARAMETERS, is_form
 from apps.sources.schemes.options import WrongOptions
 
 _PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_PIPE = re.compile(r"(?<!\|)\|(?!\|)")
 _UNREADABLE = object()
 
 Search = Callable[[Any], Any]
@@ -78,23 +81,57 @@ def _read_form(body: bytes) -> Any:
 def compile_path(option: str, path: str) -> Search:
     """A JMESPath as a function; plain names (a.b || c) take a much shorter way.
 
+    parse_json(@) is there too, for JSON inside a field of a form.
+
     Raises `WrongOptions` naming `option`.
     """
-    alternatives = [part.strip() for part in path.split("||")]
-    if all(_PLAIN_PATH.fullmatch(part) for part in alternatives):
-        return _plain_search([tuple(part.split(".")) for part in alternatives])
+    parts = path.split("||")
+    plain = [part.strip() for part in takewhile(_is_plain, parts)]
+    if _PIPE.search(path):
+        plain = []  # it binds less tightly than ||, and so is about all alternatives
+    first = _plain_search([tuple(part.split(".")) for part in plain])
+    if len(plain) == len(parts):
+        return first
+    last = _larger_search(option, path, path.split("||", len(plain))[-1])
+    if not plain:
+        return last
+
+    def search(document: Any) -> Any:
+        found = first(document)
+        return last(document) if found is None else found
+
+    return search
+
+
+def _is_plain(part: str) -> bool:
+    return _PLAIN_PATH.fullmatch(part.strip()) is not None
+
+
+def _larger_search(option: str, path: str, expression: str) -> Search:
     try:
-        compiled = jmespath.compile(path)
+        compiled = jmespath.compile(expression)
     except jmespath.exceptions.JMESPathError:
         raise WrongOptions(option, f"“{path}” is not a JMESPath expression.") from None
 
     def search(document: Any) -> Any:
         try:
-            return compiled.search(document)
+            return compiled.search(document, options=_WITH_OUR_FUNCTIONS)
         except jmespath.exceptions.JMESPathError:
             return None  # the expression does not fit this body
 
     return search
+
+
+class _Functions(jmespath.functions.Functions):
+    """JMESPath's own, and parse_json for JSON inside a field of a form."""
+
+    @jmespath.functions.signature({"types": ["string"]})
+    def _func_parse_json(self, text: str) -> Any:
+        document = _read_json(text.encode("utf-8", "surrogatepass"))
+        return None if document is _UNREADABLE else document
+
+
+_WITH_OUR_FUNCTIONS = jmespath.Options(custom_functions=_Functions())
 
 
 def _plain_search(alternatives: list[tuple[str, ...]]) -> Search:

@@ -18,6 +18,7 @@ from apps.sources.schemes.base import (
     Verifier,
 )
 from apps.sources.schemes.body import read_body
+from apps.sources.schemes.braintree import read_pair
 from apps.sources.schemes.family import refuse_without_secret
 from apps.sources.schemes.keys import make_key
 from apps.sources.schemes.options import OptionField, Options
@@ -26,11 +27,12 @@ from apps.sources.schemes.shared_token import TokenVerifier
 VERIFY_TOKEN_FIELD = OptionField(
     "verify_token", "Verify token", help="Any text; type the same into the provider's form."
 )
-MAX_CHALLENGE_CHARS = 512
+MAX_CHALLENGE_CHARS = 2000
 # Some providers ask for an HMAC of a text they choose. Events are signed with the same key, so a
 # free choice would let a stranger have an event of his own signed: only plain tokens are taken,
 # which can never be the signed string of an event ("v0:…:{body}" or a JSON body).
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_BRAINTREE_TOKEN = re.compile(r"[a-f0-9]{20,32}")
 
 Answer = Callable[[Request, Verifier], Handshake | None]
 
@@ -267,14 +269,41 @@ class WooCommerce(SourceChallenge):
         return Handshake() if re.fullmatch(rb"webhook_id=\d{1,20}", request.body) else None
 
 
+class MicrosoftGraph(SourceChallenge):
+    """A new subscription is validated by a text in the URL, before any secret is told."""
+
+    takes_post = True
+
+    def answer(self, request: Request, verifier: Verifier) -> Handshake | None:
+        if "validationToken=" not in request.url:
+            return None
+        text = _text(_query(request).get("validationToken"))
+        return _plain(text) if text else None
+
+
+class Braintree(SourceChallenge):
+    takes_get = True
+
+    def answer(self, request: Request, verifier: Verifier) -> Handshake | None:
+        text = _query(request).get("bt_challenge") if request.method == "GET" else None
+        if text is None:
+            return None
+        refuse_without_secret(self.secrets)
+        if not _BRAINTREE_TOKEN.fullmatch(text):
+            raise ChallengeRefused("The challenge is not a plain token, so it is not signed.")
+        return _plain(read_pair(self.secrets[-1]).sign(text))
+
+
 CHALLENGES: Mapping[str, Callable[[Options, Sequence[str]], Challenge]] = {
     "asana": Asana,
     "aws_sns": AwsSns,
+    "braintree": Braintree,
     "discord": Discord,
     "dropbox": Dropbox,
     "front": Front,
     "head": Head,
     "meta": Meta,
+    "microsoft_graph": MicrosoftGraph,
     "monday": Monday,
     "notion": Notion,
     "okta": Okta,

@@ -39,6 +39,7 @@ class Family:
 
     `sign` makes the headers of an event. Where the signature stands inside the body, `fill` gives
     the body of a test event with its signature instead. `is_form`: events are forms, not JSON.
+    `address` gives the URL (options, secret, url) where the secret is a part of it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Family:
     sign: Callable[[Options, Outgoing], dict[str, str]] | None = None
     fill: Callable[[Options, Outgoing, dict[str, Any]], dict[str, Any]] | None = None
     is_form: bool = False
+    address: Callable[[Options, str, str], str] | None = None
 
 
 def refuse_without_secret(has_secret: object) -> None:

@@ -21,7 +21,7 @@ _SIGNING = {
     "timestamp_header": "webhook-timestamp",
     "id_header": "webhook-id",
 }
-_TOKEN = Options({"header": "X-Gitlab-Token", "prefix": ""})
+_TOKEN = Options({"header": "X-Gitlab-Token", "prefix": "", "parameter": ""})
 
 
 class GitLabVerifier(Verifier):

@@ -1,4 +1,4 @@
-"""A JSON web token (HS256) in a header, made with the shared secret."""
+"""A JSON web token in a header, made with the shared secret or the provider's private key."""
 
 from __future__ import annotations
 
@@ -16,42 +16,60 @@ from apps.sources.schemes.base import (
     Verified,
     Verifier,
 )
-from apps.sources.schemes.encodings import ENCODERS, decode_signature, encode_base64
+from apps.sources.schemes.encodings import ENCODERS, ENCODINGS, decode_signature
 from apps.sources.schemes.family import Family, Outgoing, Setup, refuse_without_secret
-from apps.sources.schemes.keys import make_key
-from apps.sources.schemes.options import OptionField, Options
+from apps.sources.schemes.jws_keys import ALGORITHMS, ENCODING, make_jws_key
+from apps.sources.schemes.options import OptionField, Options, WrongOptions, first_value
+from apps.sources.schemes.stamp import TOLERANCE_FIELD
+from apps.sources.schemes.timestamps import Window
 
 FIELDS = (
-    OptionField("header", "Header with the token"),
+    OptionField("header", "Header with the token", help="With or without “Bearer ” before it."),
+    OptionField("algorithm", "Algorithm", kind="choice", default="HS256", choices=ALGORITHMS),
     OptionField(
         "body_claim",
         "Claim with the body's SHA-256",
         help="Empty: the token does not cover the body.",
     ),
+    OptionField(
+        "body_encoding",
+        "Encoding of that claim",
+        kind="choice",
+        default="base64",
+        choices=ENCODINGS,
+    ),
+    TOLERANCE_FIELD,
 )
 
 
+MAX_SECONDS = 10**12
+
+
 class JwtVerifier(Verifier):
-    """Only HS256 is taken: a token that names another algorithm is refused."""
+    """Only the source's algorithm is taken: a token that names another one is refused."""
 
     def __init__(self, setup: Setup) -> None:
-        (self._header,) = setup.options.headers("header")
-        self._body_claim = setup.options.text("body_claim")
-        self._keys = [
-            make_key("hmac-sha256", "text", "base64url_nopad", b"", secret)
-            for secret in setup.secrets
-        ]
+        options = setup.options
+        self._headers = options.headers("header")
+        if not self._headers:
+            raise WrongOptions("header", "Say which header carries the token.")
+        self._algorithm = options.text("algorithm")
+        self._body_claim = options.text("body_claim")
+        self._encode = ENCODERS[options.text("body_encoding")]
+        age_s = options.number("tolerance_s")
+        self._window = None if age_s is None else Window("seconds", age_s)
+        self._keys = [make_jws_key(self._algorithm, secret) for secret in setup.secrets]
         self._labels = setup.labels
 
     def verify(self, request: Request) -> Verified:
         refuse_without_secret(self._keys)
-        token = request.headers.get(self._header, b"").removeprefix(b"Bearer ")
+        token = first_value(request.headers, self._headers).removeprefix(b"Bearer ")
         if not token:
-            raise MissingSignature(f"The header {self._header.decode()} is missing or empty.")
+            raise MissingSignature(f"The header {self._headers[0].decode()} is missing or empty.")
         signed, _, signature = token.rpartition(b".")
         head, _, claims = signed.partition(b".")
-        if _read(head).get("alg") != "HS256":
-            raise MalformedSignature("The token is not signed with HS256.")
+        if _read(head).get("alg") != self._algorithm:
+            raise MalformedSignature(f"The token is not signed with {self._algorithm}.")
         for index, key in enumerate(self._keys):
             if key.matches(signed, [signature]):
                 self._check_claims(_read(claims), request)
@@ -62,14 +80,22 @@ class JwtVerifier(Verifier):
         expires = claims.get("exp")
         if expires is not None and not _is_later(expires, request.now):
             raise StaleTimestamp("The token has expired.")
+        if self._window:
+            self._window.check(_seconds(claims.get("iat")), request.now)
         if self._body_claim:
-            right = encode_base64(hashlib.sha256(request.body).digest()).decode("ascii")
+            right = self._encode(hashlib.sha256(request.body).digest()).decode("ascii")
             if not compare_digest(right, _ascii(claims.get(self._body_claim))):
                 raise BadSignature("The token was made for another body.")
 
 
 def _is_later(expires: object, now: float) -> bool:
     return isinstance(expires, int | float) and not isinstance(expires, bool) and expires > now
+
+
+def _seconds(issued: object) -> bytes:
+    if isinstance(issued, bool) or not isinstance(issued, int | float):
+        return b""
+    return b"%d" % issued if abs(issued) < MAX_SECONDS else b""
 
 
 def _ascii(value: object) -> str:
@@ -88,13 +114,14 @@ def _read(part: bytes) -> dict[str, Any]:
 
 
 def sign(options: Options, event: Outgoing) -> dict[str, str]:
-    encode = ENCODERS["base64url_nopad"]
-    claims: dict[str, object] = {"exp": int(event.now) + 300}
+    encode, algorithm = ENCODERS[ENCODING], options.text("algorithm")
+    claims: dict[str, object] = {"iat": int(event.now), "exp": int(event.now) + 300}
     if name := options.text("body_claim"):
-        claims[name] = encode_base64(hashlib.sha256(event.body).digest()).decode("ascii")
-    head = encode(b'{"alg":"HS256","typ":"JWT"}')
+        digest = hashlib.sha256(event.body).digest()
+        claims[name] = ENCODERS[options.text("body_encoding")](digest).decode("ascii")
+    head = encode(json.dumps({"alg": algorithm, "typ": "JWT"}).encode())
     signed = head + b"." + encode(json.dumps(claims).encode())
-    key = make_key("hmac-sha256", "text", "base64url_nopad", b"", event.secret)
+    key = make_jws_key(algorithm, event.secret)
     return {options.first_header("header"): (signed + b"." + key.sign(signed)).decode("ascii")}
 
 

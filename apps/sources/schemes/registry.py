@@ -83,7 +83,7 @@ def build_verifier(
     """The verifier of one source, with its key material prepared.
 
     `secrets` are the active ones, oldest first: any of them will do, and a challenge that has to
-    be signed is signed with the newest. `fetch_certificate` is needed for Amazon SNS only.
+    be signed is signed with the newest. `fetch_certificate` is needed for Amazon SNS and PayPal.
 
     Raises `WrongOptions` for an unknown scheme ("scheme"), an option or a secret ("secrets") that
     cannot be used. No secret is no error here: the verifier then refuses every request.
@@ -147,6 +147,8 @@ def sample_request(
     event = Outgoing(secret, b"", now, event_id, event_type, url)
     content_type, body = make_body(family, complete, fields, event)
     headers = {"Content-Type": content_type} | _sign(provider, complete, replace(event, body=body))
+    if family.address:
+        url = family.address(complete, secret, url)
     return SampleRequest("POST", url, headers, body)
 
 

@@ -34,11 +34,13 @@ def make_body(
     body = put(body, options.text("event_id_path"), event.event_id)
     if path := options.get("timestamp_path"):
         body = put(body, path, _stamp(options, event.now))
-    if family.is_form or "{params}" in options.get("signed"):
-        text = {name: value for name, value in body.items() if isinstance(value, str)}
-        return CONTENT_TYPE.decode("ascii"), urlencode(text).encode("ascii")
+    is_form = family.is_form or "{params}" in options.get("signed")
+    if is_form:
+        body = {name: value for name, value in body.items() if isinstance(value, str)}
     if family.fill:
         body = family.fill(options, event, body)
+    if is_form:
+        return CONTENT_TYPE.decode("ascii"), urlencode(body).encode("ascii")
     return "application/json", json.dumps(body).encode("utf-8")
 
 
