@@ -8,6 +8,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from apps.dashboard.models import StatusSample
+from apps.ingest.models import RefusedRequest, State
+
+BADGE_MAX = 999
 
 # group → (title, icon, url name, permission)
 GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
@@ -17,6 +20,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("Live", "monitoring", "admin:index", "events.view_event"),
             ("Events", "stacks", "events:list", "events.view_event"),
             ("Dead letters", "mark_email_unread", "events:dead_letters", "events.view_event"),
+            ("Refused", "gpp_maybe", "refused:list", "ingest.view_refusedrequest"),
             (
                 "Inbox",
                 "inbox",
@@ -71,7 +75,12 @@ def _get_items(
 
 
 def _get_badge(url: str) -> dict[str, Any]:
-    """How many events are dead or held, by the newest sample: a count would cost on every page."""
+    """How many events are dead or held, by the newest sample: a count would cost on every page.
+    Of refused requests there are not many, and no more are counted than the badge can say.
+    """
+    if url == "refused:list":
+        kept = RefusedRequest.objects.filter(state=State.KEPT)[: BADGE_MAX + 1].count()
+        return {"badge": f"{BADGE_MAX}+" if kept > BADGE_MAX else str(kept)} if kept else {}
     if url != "events:dead_letters":
         return {}
     newest = StatusSample.objects.values_list("dead_letters", "held").first() or (0, 0)

@@ -16,5 +16,6 @@ live = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("live/", include((live, "live"))),
     path("", include("apps.events.urls")),
+    path("", include("apps.ingest.urls")),
     path("", admin.site.urls),
 ]

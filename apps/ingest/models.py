@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from apps.sources.models import Source
 from apps.vault.fields import EncryptedBinaryField
 
 REASON_MAX_CHARS = 1000
+LATELY = timedelta(days=1)
 _PUBLIC_ID = re.compile(r"ref_([0-9a-f]{32})")
 
 
@@ -95,6 +97,13 @@ class RefusedRequest(models.Model):
         """The id of `ref_<32 hex digits>`; None for any other text."""
         match = _PUBLIC_ID.fullmatch(text)
         return uuid.UUID(hex=match[1]) if match else None
+
+    @classmethod
+    def count_lately(cls, source: Source) -> int:
+        """How many requests of the source came in the last day and are kept."""
+        since = timezone.now() - LATELY
+        lately = cls.objects.filter(source=source, state=State.KEPT, last_received_at__gte=since)
+        return lately.count()
 
     # --- Verbs: each one conditional UPDATE; False means that somebody else was first ---------
 

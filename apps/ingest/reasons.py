@@ -10,9 +10,7 @@ class Reason(NamedTuple):
     advice: str
 
 
-_ADD_SECRET = (
-    "Look up the secret at the provider and add it beside the old one. Then verify again."  # noqa: S105
-)
+_ADD_SECRET = "Look up the secret at the provider and add it beside the old one. Then verify again."  # noqa: S105
 REASONS = {
     "bad_signature": Reason("Signature does not match", _ADD_SECRET),
     "no_secret": Reason("The source has no active secret", _ADD_SECRET),
