@@ -10,6 +10,7 @@ import multiprocessing
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -105,7 +106,7 @@ class _Exchange:
     ) -> None:
         self._requests = requests
         self._interval_s = 1 / per_s if per_s else 0.0
-        self._free = list(sockets)
+        self._free = deque(sockets)  # in turns, so that none is idle until the server closes it
         self._by_fd = {one.fileno(): one for one in sockets}
         self._due_at: dict[int, float] = {}  # by the socket that waits for an answer
         self._begun: dict[int, bytes] = {}
@@ -144,7 +145,7 @@ class _Exchange:
             if request is None:
                 self._is_done = True
                 return
-            one = self._free.pop()
+            one = self._free.popleft()
             # Counted from when it was due: a server that is slow may not make the load lighter.
             self._due_at[one.fileno()] = self._next_at if self._interval_s else now
             self._next_at += self._interval_s
