@@ -10,7 +10,7 @@ from apps.sources.models import Source
 from apps.sources.picker import describe_labels
 from apps.sources.sample_request import get_hook_url
 from apps.sources.schemes import SCHEMES, WrongOptions
-from apps.sources.snippets import write_snippets
+from apps.sources.snippets import UnrecordedSigning, write_snippets
 
 
 def get_connect(source: Source, *, may_sign: bool, new_secret: str = "") -> dict[str, Any]:
@@ -37,23 +37,20 @@ def get_connect(source: Source, *, may_sign: bool, new_secret: str = "") -> dict
 
 
 def get_trial(source: Source, new_secret: str = "") -> dict[str, Any]:
-    """`snippets`, or `why_not` in a sentence; neither while the first secret is missing."""
+    """`may_send` and the `snippets`, or `why_not` in a sentence; nothing without a secret yet."""
     scheme = SCHEMES.get(source.scheme)
     active = source.get_active_secrets()
     if scheme is None or (scheme.needs_secret and not active):
         return {}
     value = active[-1].value if active else ""
+    url, shows = get_hook_url(source), bool(new_secret)
     try:
-        snippets = write_snippets(
-            source.scheme,
-            source.options,
-            value,
-            get_hook_url(source),
-            shows_secret=bool(new_secret),
-        )
+        snippets = write_snippets(source.scheme, source.options, value, url, shows_secret=shows)
     except WrongOptions as error:
         return {"why_not": error.message}
-    return {"snippets": snippets}
+    except UnrecordedSigning:
+        snippets = []
+    return {"may_send": True, "snippets": snippets}
 
 
 def get_arrivals(source: Source) -> dict[str, Any]:

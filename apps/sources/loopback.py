@@ -40,9 +40,8 @@ def post(request: SampleRequest, host: str, port: str) -> Outcome:
     """Send it to `host`:`port`, where the web server got the visitor's own request."""
     if not port.isdecimal() or port == "0":
         return Outcome(0, "", "The web server listens on no port, so it can't call itself.")
-    url = httpcore.URL(
-        scheme="http", host=host, port=int(port), target=urlsplit(request.url).path or "/"
-    )
+    target = urlsplit(request.url)._replace(scheme="", netloc="").geturl()  # path and query
+    url = httpcore.URL(scheme="http", host=host, port=int(port), target=target)
     limits = dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT_S)
     try:
         answer = httpcore.request(

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from apps.sources.snippets.javascript import write_javascript
 from apps.sources.snippets.python import write_python
-from apps.sources.snippets.recipe import Recipe, make_recipe
+from apps.sources.snippets.recipe import Recipe, UnrecordedSigning, make_recipe
 from apps.sources.snippets.shell import write_shell
+
+__all__ = ["LANGUAGES", "Language", "Snippet", "UnrecordedSigning", "write_snippets"]
 
 Write = Callable[[Recipe, str | None], str]
 
@@ -59,7 +61,8 @@ def write_snippets(
 ) -> list[Snippet]:
     """One for each language. Without `shows_secret` they ask for the secret when they run.
 
-    Raises `WrongOptions` where only the provider can sign.
+    Raises `WrongOptions` where only the provider can sign, and `UnrecordedSigning` where it is not
+    known how.
     """
     recipe = make_recipe(scheme, options, secret, url)
     shown = secret if shows_secret else None

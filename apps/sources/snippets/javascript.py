@@ -35,7 +35,7 @@ def write_javascript(recipe: Recipe, secret: str | None) -> str:
     """A whole module; without `secret` it asks for it, unless SECRET is set."""
     lines = [
         *_get_secret(secret),
-        f"const url = {json.dumps(recipe.url)};",
+        f"const url = {_join(recipe.url)};",
         'const eventId = "test_" + randomUUID().slice(0, 8);',
         *(f"const {_name(unit)} = {_TIMES[unit]};" for unit in recipe.times),
         *(f"const {_name(name)} = {_write(value)};" for name, value in recipe.steps),

@@ -33,7 +33,7 @@ def write_python(recipe: Recipe, secret: str | None) -> str:
     asked = 'os.environ.get("SECRET") or getpass("Signing secret: ")'
     lines = [
         f"secret = {asked if secret is None else repr(secret)}",
-        f"url = {recipe.url!r}",
+        f"url = {_join(recipe.url)}",
         'event_id = "test_" + uuid.uuid4().hex[:12]',
         *(f"{unit} = {_TIMES[unit]}" for unit in recipe.times),
         *(f"{name} = {_write(value)}" for name, value in recipe.steps),

@@ -31,7 +31,7 @@ _KEYS = {
 
 def write_shell(recipe: Recipe, secret: str | None) -> str:
     """One command in parentheses, so that a terminal reads all of it before it asks."""
-    lines = ["(", *_get_secret(secret), f"url={shlex.quote(recipe.url)}"]
+    lines = ["(", *_get_secret(secret), f"url={_quote(recipe.url)}"]
     lines.append("event_id=test_$(openssl rand -hex 6)")
     lines += [f"{unit}=$({_TIMES[unit]})" for unit in recipe.times]
     lines += [f"{name}={_write(value)}" for name, value in recipe.steps]
