@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from apps.dashboard.cards import get_age_s, get_panel, get_stale_after_s
+from apps.dashboard.cards import get_panel, get_stale_after_s
 from apps.dashboard.local_model import is_local
 from apps.dashboard.models import StatusSample
+from apps.dashboard.shards import get_rows as get_shard_rows
 from apps.dashboard.site import page, render_page
 from apps.events.models import Event
+from apps.housekeeping import health
 from apps.sources.models import Source
 from apps.sources.sample_request import get_curl
 
@@ -68,13 +71,20 @@ def get_first_steps(request: HttpRequest) -> dict[str, Any]:
 
 
 def get_parts() -> dict[str, Any]:
-    """The parts of the newest sample; an old sample says nothing about now."""
-    sample = StatusSample.objects.only("at", "parts").first()
-    age_s = get_age_s(timezone.now())
-    parts = sample.parts if sample else {}
+    """The parts and shards of the newest sample. An old one says nothing about now: then the
+    parts are asked here, for what keeps samples from being made must be seen most of all.
+    """
+    oldest = timezone.now() - timedelta(seconds=get_stale_after_s())
+    sample = StatusSample.objects.only("parts", "shards").filter(at__gte=oldest).first()
+    parts = sample.parts if sample else ask_parts()
     rows = [{"name": PART_NAMES.get(name, name.capitalize()), **parts[name]} for name in parts]
     return {
         "parts": rows,
-        "is_known": age_s is not None and age_s <= get_stale_after_s(),
         "failing": sum(not row["ok"] for row in rows),
+        "shards": get_shard_rows(sample.shards) if sample else [],
     }
+
+
+def ask_parts() -> dict[str, dict[str, object]]:
+    """The health of each part, asked now; takes up to two seconds."""
+    return {name: part.as_json() for name, part in health.get_parts().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -76,6 +77,45 @@ def test_a_failing_part_says_why(sign_in: Browse, vera: User) -> None:
     assert "appendfsync is everysec." in html
 
 
+def test_without_a_fresh_sample_the_parts_are_asked(
+    sign_in: Browse, vera: User, settings: Settings
+) -> None:
+    settings.QUEUE_URLS = ["unix:///nowhere.sock#one", "unix:///nowhere-else.sock#two"]
+    add_sample(age_s=61, parts={"queue": {"ok": True, "why": ""}})
+
+    html = text_of(sign_in(vera).get("/live/parts/"))
+
+    assert "Shard one: The queue server does not answer" in html
+
+
+def test_shards_are_shown_where_there_are_several(sign_in: Browse, vera: User) -> None:
+    known = {"lag": 0, "buried": 0, "durable": True, "draining": False}
+    full = known | {"shard": "queue-1:6379", "length": 1200}
+    dead = {"shard": "queue-2:6379", "length": None, "lag": None, "buried": None, "durable": False}
+    going = known | {"shard": "queue-3:6379", "length": 7, "buried": 2, "draining": True}
+    gone = known | {"shard": "queue-4:6379", "length": 0, "draining": True}
+    add_sample(parts={"queue": {"ok": True, "why": ""}}, shards=[full, dead, going, gone])
+
+    html = text_of(sign_in(vera).get("/live/parts/"))
+
+    rows = [
+        tuple(re.findall(r"<(?:span|p)[^>]*>([^<]+)<", row))
+        for row in html.split("shards-title")[-1].split("<li")[1:]
+    ]
+    assert rows == [
+        ("queue-1:6379", "takes events", "1,200 waiting"),
+        ("queue-2:6379", "does not answer", "Nobody knows how much waits."),
+        ("queue-3:6379", "draining", "7 waiting, 2 moved aside"),
+        ("queue-4:6379", "empty", "Nothing is left: its server may go, see the runbook."),
+    ]
+
+
+def test_a_lonely_shard_is_the_queue(sign_in: Browse, vera: User) -> None:
+    add_sample(shards=[{"shard": "queue-1:6379", "length": 1, "durable": True}])
+
+    assert "queue-1:6379" not in text_of(sign_in(vera).get("/live/parts/"))
+
+
 def test_an_administrator_gets_a_signed_command_for_the_first_event(
     sign_in: Browse, alice: User, helpdesk: Source
 ) -> None:
@@ -104,6 +144,7 @@ def test_the_newest_ten_events_are_shown(sign_in: Browse, vera: User, helpdesk: 
 def test_it_says_that_the_local_model_is_for_trying_only_while_it_is_in_use(
     sign_in: Browse, vera: User, settings: Settings
 ) -> None:
+    add_sample()
     settings.OPENAI_MODEL = "smollm2-135m-instruct"
     assert "OPENAI_BASE_URL" in text_of(sign_in(vera).get("/"))
 
