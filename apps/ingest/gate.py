@@ -43,7 +43,7 @@ class Gate:
 
     __slots__ = (
         *("_address_rate", "_addresses", "_exact_types", "_ignored", "_limits_json"),
-        *("_rate", "_rules", "_schema", "_source_key", "_type_beginnings", "needs_sender"),
+        *("_rules", "_schema", "_source_key", "_type_beginnings", "needs_sender", "rate_ask"),
     )
 
     def __init__(self, rules: Rules, source_id: str, ignored: Answer) -> None:
@@ -51,10 +51,11 @@ class Gate:
         self._ignored = ignored
         self._source_key = f"source:{source_id}"
         self._addresses = [ip_network(entry) for entry in rules.addresses]
-        self._rate = _make_rate(rules.rate_per_minute, rules.rate_burst)
+        rate = _make_rate(rules.rate_per_minute, rules.rate_burst)
+        self.rate_ask = Ask(self._source_key, rate) if rate else None
         self._address_rate = _make_rate(rules.address_rate_per_minute, rules.address_rate_burst)
         # Whether `check_sender` must be awaited before the body is read.
-        self.needs_sender = bool(self._addresses or self._rate or self._address_rate)
+        self.needs_sender = bool(self._addresses or rate or self._address_rate)
         types = rules.event_types
         self._exact_types = frozenset(each for each in types if not each.endswith("*"))
         self._type_beginnings = tuple(each[:-1] for each in types if each.endswith("*"))
@@ -65,9 +66,7 @@ class Gate:
         """Raises AddressNotAllowed or TooManyRequests."""
         if self._addresses:
             self.check_address(sender)
-        asked = []
-        if self._rate:
-            asked.append(Ask(self._source_key, self._rate))
+        asked = [self.rate_ask] if self.rate_ask else []
         if self._address_rate:
             key = f"{self._source_key}:{get_rate_key(sender)}"
             asked.append(Ask(key, self._address_rate))

@@ -18,7 +18,7 @@ from apps.dashboard.cells import show_badge
 from apps.dashboard.site import page, render_page
 from apps.ingest.models import RefusedRequest
 from apps.pipelines.models import Pipeline
-from apps.sources import connect_pages, secret_pages
+from apps.sources import connect_pages, rules_pages, secret_pages
 from apps.sources.connect import get_connect
 from apps.sources.forms import OPTION, NewSourceForm, SourceForm
 from apps.sources.models import Secret, Source, SourceInUse
@@ -56,6 +56,7 @@ class SourceAdmin(AuditedAdmin):
             path("<int:pk>/resume/", resume, name="sources_source_resume"),
             path("<int:pk>/arrivals/", connect_pages.arrivals_fragment, name="sources_arrivals"),
             path("<int:pk>/test/", connect_pages.send_test_event, name="sources_source_test"),
+            path("<int:pk>/rules/", rules_pages.rules, name="sources_source_rules"),
             path("<int:pk>/secrets/", secret_pages.add_secret, name="sources_source_secret"),
             path(
                 "secrets/<int:pk>/change/",

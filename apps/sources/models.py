@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from apps.pipelines.models import Pipeline
 from apps.sources.changes import announce_change
+from apps.sources.rules import compare
 from apps.streams.depth import get_depths
 from apps.streams.spool.status import get_status
 from apps.vault.fields import EncryptedTextField
@@ -103,6 +104,16 @@ class Source(models.Model):
             self.paused_at = at
             transaction.on_commit(announce_change)
         return bool(changed)
+
+    def change_rules(self, rules: dict[str, Any]) -> dict[str, list[Any]]:
+        """Put these (`Rules.get_changed`) in place of all rules; what differs, as `compare`."""
+        with transaction.atomic():
+            before = type(self).objects.select_for_update().values_list("rules", flat=True)
+            changes = compare(before.get(pk=self.pk), rules)
+            self.rules = rules
+            if changes:
+                self.save(update_fields=["rules", "updated_at"])
+        return changes
 
     def get_active_secrets(self) -> list[Secret]:
         """Secrets that verify now, oldest first (their order is the verifier's secret_index)."""

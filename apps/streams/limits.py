@@ -139,15 +139,15 @@ class OwnBuckets:
     def __init__(self) -> None:
         self._full_at: dict[str, float] = {}
 
-    def take(self, asked: tuple[Ask, ...]) -> float:
-        """As `Limits.take`."""
-        now = time.monotonic()
+    def take(self, asked: tuple[Ask, ...], at: float | None = None) -> float:
+        """As `Limits.take`; `at` is the time to go by, in seconds, and never goes back."""
+        now = time.monotonic() if at is None else at
         wait_s, full_at = 0.0, {}
         for ask in asked:
             unit_s = ask.rate.unit_us / 1_000_000
             whole_s = unit_s * ask.rate.burst
-            at = max(self._full_at.get(ask.key, now), now)
-            full_at[ask.key] = min(at, now + whole_s) + unit_s * ask.cost
+            before = max(self._full_at.get(ask.key, now), now)
+            full_at[ask.key] = min(before, now + whole_s) + unit_s * ask.cost
             wait_s = max(wait_s, full_at[ask.key] - whole_s - now)
         if wait_s > 0:
             return wait_s
