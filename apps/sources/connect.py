@@ -8,7 +8,7 @@ from django.utils.timesince import timesince
 
 from apps.sources.models import Source
 from apps.sources.picker import describe_labels
-from apps.sources.sample_request import get_hook_url
+from apps.sources.sample_request import get_hook_url, make_request
 from apps.sources.schemes import SCHEMES, WrongOptions
 from apps.sources.snippets import UnrecordedSigning, write_snippets
 
@@ -23,7 +23,7 @@ def get_connect(source: Source, *, may_sign: bool, new_secret: str = "") -> dict
     context: dict[str, Any] = {
         "source": source,
         "scheme": scheme,
-        "hook_url": get_hook_url(source),
+        "hook_url": get_shown_url(source, new_secret),
         "has_secret": source.secrets.active().exists(),
         "new_secret": new_secret,
         "verify_token": source.options.get("verify_token", ""),
@@ -34,6 +34,11 @@ def get_connect(source: Source, *, may_sign: bool, new_secret: str = "") -> dict
     context |= get_arrivals(source)
     context["is_running"] = context["last_event"] is not None and not new_secret
     return context | (get_trial(source, new_secret) if may_sign else {})
+
+
+def get_shown_url(source: Source, new_secret: str) -> str:
+    """The address; with a secret in it that was made just now, where the scheme has it there."""
+    return make_request(source).url if new_secret else get_hook_url(source)
 
 
 def get_trial(source: Source, new_secret: str = "") -> dict[str, Any]:

@@ -22,6 +22,10 @@ GENERAL: Mapping[str, str] = {
     "is signed; its documentation says so.",
     "api-key": "It can send a fixed key or bearer token in a header, but no signature.",
     "basic-auth": "It can send a user name and a password, or takes them inside the URL.",
+    "jwt": "It sends a signed JSON Web Token in a header.",
+    "hmac-body": "Its signature stands inside the body, beside the fields that are signed.",
+    "body-token": "It repeats a fixed secret inside each body.",
+    "url-token": "It can do none of these: the secret becomes a part of the URL.",
 }
 # Parts of a documentation's host that name nobody.
 NAMELESS = frozenset(
