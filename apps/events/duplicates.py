@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ CONFLICTS = prometheus_client.Counter(
     "pipeline_event_conflicts", "Other bodies under the id of an event", ["outcome"]
 )
 
+for outcome in ("kept", "dropped"):
+    CONFLICTS.labels(outcome)  # shown as 0 from the start, so that an alert sees the first
+logger = logging.getLogger(__name__)
+
 Key = tuple[int, str]  # source and idempotency key
 
 
@@ -40,6 +45,15 @@ class Duplicates:
         DUPLICATES.inc(len(self.same))
         CONFLICTS.labels("kept").inc(len(self.kept))
         CONFLICTS.labels("dropped").inc(len(self.dropped))
+        if self.dropped:
+            first = self.dropped[0]
+            logger.warning(
+                "%d bodies came under ids that have %d others already and were not kept; "
+                "the first is of source %d: does it give every event the same id?",
+                len(self.dropped),
+                KEPT_CONFLICTS,
+                first.source_id,
+            )
 
 
 @dataclass(frozen=True)

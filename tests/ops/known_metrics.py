@@ -10,7 +10,11 @@ GAUGES_AND_COUNTERS = {
     *("pipeline_queue_durable", "pipeline_part_up", "pipeline_events_held"),
     *("pipeline_ingest_accepted_total", "pipeline_ingest_duplicates_total"),
     *("pipeline_ingest_rejected_total", "pipeline_attempts_total", "pipeline_llm_calls_total"),
-    *("pipeline_llm_cost_usd_total", "pipeline_dispatcher_buried_total"),
+    *(
+        "pipeline_llm_cost_usd_total",
+        "pipeline_dispatcher_buried_total",
+        "pipeline_event_conflicts_total",
+    ),
     *("pipeline_spool_events", "pipeline_spool_bytes", "pipeline_spool_takes"),
 }
 HISTOGRAMS = {"pipeline_llm_call_seconds", "pipeline_dispatcher_batch_size"}
