@@ -9,6 +9,7 @@ from apps.audit.api import AuditViewSet
 from apps.dashboard.api import StatsViewSet
 from apps.destinations.api import DestinationViewSet
 from apps.events.api import DeadLetterViewSet, EventViewSet
+from apps.ingest.api import RefusedRequestViewSet
 from apps.pipelines.api import PipelineViewSet
 from apps.sources.api import SourceViewSet
 from apps.sources.secret_api import SecretViewSet
@@ -20,6 +21,7 @@ NOUNS = {
     "destinations": DestinationViewSet,
     "events": EventViewSet,
     "dead-letters": DeadLetterViewSet,
+    "refused-requests": RefusedRequestViewSet,
     "stats": StatsViewSet,
     "tokens": TokenViewSet,
     "audit": AuditViewSet,
