@@ -90,3 +90,21 @@ def test_a_history_holds_neither_payload_nor_answer(
 def test_the_workflow_knows_nothing_of_django() -> None:
     code = "import sys, workers.workflows; sys.exit('django' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=BASE_DIR).returncode == 0
+
+
+def test_a_quarantined_event_waits_and_once_released_goes_its_usual_way(
+    rig: Rig, helpdesk: Source, fake_llm: FakeLLM, post: Post
+) -> None:
+    event_id = post(helpdesk, q="text must be a number.")
+    rig.start_worker()
+    rig.start_dispatcher()
+    event = wait_for_status(event_id, "held")
+    assert (event.error_code, event.error) == ("quarantined", "text must be a number.")
+    wait_for_status(post(helpdesk, b'{"text": "[[e2]]"}'), "delivered")
+    assert fake_llm.calls["e1"] == 0
+
+    assert event.retry()
+
+    event = wait_for_status(event_id, "delivered")
+    assert get_attempts(event) == ["llm 1 ok", "deliver 1 ok"]
+    assert fake_llm.calls["e1"] == 1
