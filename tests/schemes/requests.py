@@ -34,11 +34,21 @@ def signed_request(
 
 
 def sampled(
-    scheme: str, secret: str, options: Mapping[str, object] | None = None, **fields: str
+    scheme: str,
+    secret: str,
+    options: Mapping[str, object] | None = None,
+    fields: Mapping[str, str] | None = None,
 ) -> Request:
     """A test event of the scheme, as it is received: also where it is signed inside the body."""
     sent = sample_request(
-        scheme, options or {}, secret, URL, NOW, fields=fields, event_id="id-1", event_type="kind.1"
+        scheme,
+        options or {},
+        secret,
+        URL,
+        NOW,
+        fields=fields or {},
+        event_id="id-1",
+        event_type="kind.1",
     )
     request = request_with(sent.headers, sent.body, url=sent.url)
     request.method = sent.method

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from functools import cache
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from apps.sources.schemes import SignatureRefused, WrongOptions, build_verifier
 from apps.sources.schemes.asymmetric import MAX_TRIES
+from tests.schemes.key_pairs import private_key, private_pem, public_pem
 from tests.schemes.requests import BODY, signed_request, with_header
-
-PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 ALGORITHMS = (
     "ed25519",
@@ -30,26 +22,6 @@ ALGORITHMS = (
     "rsa-sha1",
     "rsa-pss-sha256",
 )
-
-
-@cache
-def private_key(family: str) -> PrivateKey:
-    if family == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
-    if family == "ecdsa":
-        return ec.generate_private_key(ec.SECP256R1())
-    return rsa.generate_private_key(65537, 2048)
-
-
-def private_pem(algorithm: str) -> str:
-    key = private_key(algorithm.split("-")[0])
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return pem.decode()
-
-
-def public_pem(algorithm: str) -> str:
-    key = private_key(algorithm.split("-")[0]).public_key()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def options(algorithm: str) -> dict[str, object]:

@@ -16,35 +16,26 @@ from apps.sources.schemes import (
     explain,
     make_secret,
 )
+from tests.schemes.key_pairs import PROVIDERS_ALGORITHM, private_pem, public_pem
 from tests.schemes.requests import request_with, sampled, signed_request
-from tests.schemes.test_public_key_schemes import private_pem, public_pem
 
 TEXT = {"text": "Where is my card?"}
 SIGNED_BY_US = [slug for slug, info in SCHEMES.items() if info.can_sign]
-PUBLIC_KEYS = {
-    "discord": "ed25519",
-    "paddle-classic": "rsa-sha1",
-    "plaid": "ecdsa-sha256",
-    "postal": "rsa-sha1",
-    "sendgrid": "ecdsa-sha256",
-    "telnyx": "ed25519",
-}
-"""Schemes whose private key only the provider has, and its algorithm."""
 
 
 @pytest.mark.parametrize("slug", SIGNED_BY_US)
 def test_a_test_event_signed_with_a_made_up_secret_is_accepted(slug: str) -> None:
     secret = make_secret(slug)
-    request = sampled(slug, secret, **TEXT)
+    request = sampled(slug, secret, fields=TEXT)
     verifier = build_verifier(slug, {}, [secret])
     assert verifier.handshake(request) is None
     assert verifier.verify(request).secret_index == 0
     assert b"Where" in request.body
 
 
-@pytest.mark.parametrize("slug", PUBLIC_KEYS)
+@pytest.mark.parametrize("slug", PROVIDERS_ALGORITHM)
 def test_a_test_event_of_a_public_key_scheme_needs_the_private_key(slug: str) -> None:
-    public, private = public_pem(PUBLIC_KEYS[slug]), private_pem(PUBLIC_KEYS[slug])
+    public, private = public_pem(PROVIDERS_ALGORITHM[slug]), private_pem(PROVIDERS_ALGORITHM[slug])
     with pytest.raises(WrongOptions) as refused:
         sampled(slug, public)
     assert refused.value.field == "secrets"
@@ -53,7 +44,7 @@ def test_a_test_event_of_a_public_key_scheme_needs_the_private_key(slug: str) ->
 
 
 def test_every_scheme_can_be_tried_out_but_those_with_certificates() -> None:
-    assert set(SCHEMES) - set(SIGNED_BY_US) - set(PUBLIC_KEYS) == {"aws-sns", "paypal"}
+    assert set(SCHEMES) - set(SIGNED_BY_US) - set(PROVIDERS_ALGORITHM) == {"aws-sns", "paypal"}
     with pytest.raises(WrongOptions) as refused:
         sampled("aws-sns", "", {"topic_arn": "arn"})
     assert refused.value.field == "scheme"
@@ -122,16 +113,16 @@ HAVE_BOTH: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("slug", HAVE_BOTH)
 def test_a_test_event_has_its_id_and_type_where_the_provider_has_them(slug: str) -> None:
     secret = make_secret(slug)
-    request = sampled(slug, secret, **TEXT)
+    request = sampled(slug, secret, fields=TEXT)
     verified = build_verifier(slug, {}, [secret]).verify(request)
     assert (verified.event_id, verified.event_type) == ("id-1", "kind.1")
     assert json.loads(request.body)["text"] == TEXT["text"]
 
 
 def test_an_id_inside_a_list_is_put_there() -> None:
-    body = json.loads(sampled("attio", "secret", **TEXT).body)
+    body = json.loads(sampled("attio", "secret", fields=TEXT).body)
     assert body == TEXT | {"events": [{"event_type": "kind.1"}]}
-    body = json.loads(sampled("hubspot", "secret", **TEXT).body)
+    body = json.loads(sampled("hubspot", "secret", fields=TEXT).body)
     assert body == [TEXT | {"subscriptionType": "kind.1"}]
 
 
