@@ -12,6 +12,7 @@ from apps.dashboard.heartbeats import forget_old
 from apps.dashboard.models import StatusSample
 from apps.destinations.models import InboxItem
 from apps.events.models import FINISHED, Event
+from apps.ingest.models import RefusedRequest
 
 BATCH = 500
 MAX_BATCHES = 200  # a run ends; the next goes on
@@ -24,6 +25,7 @@ class Removed:
 
     events: int
     samples: int
+    refused: int
 
 
 def remove_old_events() -> int:
@@ -42,8 +44,22 @@ def remove_old_events() -> int:
     return removed
 
 
+def remove_old_refused() -> int:
+    """Delete refused requests that last came more than REFUSED_KEEP_DAYS ago."""
+    limit = timezone.now() - timedelta(days=settings.REFUSED_KEEP_DAYS)
+    old = RefusedRequest.objects.filter(last_received_at__lt=limit)
+    removed = 0
+    for _ in range(MAX_BATCHES):
+        ids = list(old.values_list("pk", flat=True)[:BATCH])
+        if not ids:
+            break
+        RefusedRequest.objects.filter(pk__in=ids).delete()
+        removed += len(ids)
+    return removed
+
+
 def apply() -> Removed:
     """One run over everything that ages."""
     samples, _ = StatusSample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
     forget_old()
-    return Removed(events=remove_old_events(), samples=samples)
+    return Removed(events=remove_old_events(), samples=samples, refused=remove_old_refused())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from apps.sources.models import Secret, Source
 from apps.streams.clients import get_client
 from apps.streams.entries import STREAM
 from tests.api.clients import assert_problem, with_token
-from tests.fixtures.refused import make_refused
+from tests.fixtures.refused import OTHER_SECRET, make_refused
 
 URL = "/api/v1/refused-requests/"
-OTHER_SECRET = "whsec_" + base64.b64encode(b"the-provider-has-rotated-it-by-now").decode()
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from apps.dashboard.models import PartHeartbeat, StatusSample
 from apps.destinations.models import Destination, InboxItem
 from apps.events.models import Event, EventBody, Status
 from apps.housekeeping import retention
+from apps.ingest.models import RefusedRequest
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event
+from tests.fixtures.refused import OTHER_SECRET, make_refused
 
 LONG_AGO = timezone.now() - timedelta(days=31)
 
@@ -60,3 +62,15 @@ def test_old_samples_and_processes_are_forgotten() -> None:
     assert retention.apply().samples == 1
     assert list(StatusSample.objects.all()) == [fresh]
     assert not PartHeartbeat.objects.exists()
+
+
+def test_old_refused_requests_are_deleted_whatever_became_of_them(helpdesk: Source) -> None:
+    make_refused(helpdesk, "old", secret=OTHER_SECRET)
+    fresh = make_refused(helpdesk, "fresh", secret=OTHER_SECRET)
+    make_refused(helpdesk, "discarded", secret=OTHER_SECRET).discard(None)
+    RefusedRequest.objects.exclude(pk=fresh.pk).update(
+        last_received_at=timezone.now() - timedelta(days=8)
+    )
+    assert retention.apply().refused == 2
+
+    assert RefusedRequest.objects.get() == fresh

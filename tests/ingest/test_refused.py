@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
@@ -25,10 +24,10 @@ from apps.sources.models import Secret, Source
 from apps.streams.adding import add
 from apps.streams.entries import STREAM
 from apps.streams.errors import QueueNotDurable
+from tests.fixtures.refused import OTHER_SECRET
 from tests.ingest.conftest import BODY, Hooks, sign
 from tests.waiting import wait_until
 
-OTHER_SECRET = "whsec_" + base64.b64encode(b"the-provider-has-rotated-it-by-now").decode()
 PATH = "/hooks/helpdesk"
 
 

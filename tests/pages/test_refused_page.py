@@ -19,11 +19,9 @@ from apps.ingest.models import RefusedRequest, State
 from apps.sources.models import Secret, Source
 from apps.streams.clients import get_client
 from apps.streams.entries import STREAM
-from tests.fixtures.refused import make_refused
+from tests.fixtures.refused import OTHER_SECRET, make_refused
 from tests.pages.conftest import Browse, text_of
 from tests.pages.test_dead_letters_page import get_fields
-
-OTHER_SECRET = "whsec_" + base64.b64encode(b"the-provider-has-rotated-it-by-now").decode()
 
 
 @pytest.fixture
