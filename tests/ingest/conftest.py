@@ -124,12 +124,12 @@ def start_hooks(
     helpdesk: Source,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[str], Any]:
-    """Serves on a queue of the test's own choice."""
+) -> Callable[..., Any]:
+    """Serves on a queue of the test's own choice; the first of several shards is `Hooks.queue`."""
 
-    def start(queue_url: str) -> Any:
-        settings.QUEUE_URLS = [queue_url]
-        return serving(queue_url, monkeypatch)
+    def start(*queue_urls: str) -> Any:
+        settings.QUEUE_URLS = [*queue_urls]
+        return serving(queue_urls[0], monkeypatch)
 
     return start
 
