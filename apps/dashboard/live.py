@@ -11,7 +11,7 @@ import time
 from channels.layers import get_channel_layer
 
 GROUP = "live"
-TOPICS = frozenset({"figures", "events", "parts"})
+TOPICS = frozenset({"figures", "events", "parts", "refused"})
 INTERVAL_S = 1.0
 SEND_TIMEOUT_S = 5.0
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ _announcer = Announcer()
 
 
 def announce(*topics: str) -> None:
-    """Tell the open pages that `topics` (figures, events, parts) changed. Never waits or raises."""
+    """Tell the open pages that `topics` (of TOPICS) changed. Never waits or raises."""
     _announcer.announce(*topics)
 
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Sum
 from django.utils import timezone
 
+from apps.dashboard.live import announce
 from apps.ingest.models import REASON_MAX_CHARS, RefusedRequest, State
 from apps.ingest.refusals import Refusal
 from apps.ingest.refused_content import pack
@@ -71,6 +72,7 @@ def write(batch: Sequence[Refused]) -> None:
                 _create(key, group)
         for source_id in there:
             bound(source_id)
+    announce("refused")
 
 
 def _group(batch: Iterable[Refused]) -> dict[Key, Group]:

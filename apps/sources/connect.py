@@ -64,7 +64,7 @@ def get_arrivals(source: Source) -> dict[str, Any]:
     `state` is another text as soon as a reader would see something else.
     """
     last = source.events.order_by("-received_at", "-id").first()
-    refused = source.refused_requests.order_by("-last_received_at").first()
+    refused = source.refused_requests.filter(state="kept").order_by("-last_received_at").first()
     if last and refused and refused.last_received_at <= last.received_at:
         refused = None
     age = timesince(last.received_at, depth=1) if last else ""
