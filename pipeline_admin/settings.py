@@ -171,7 +171,7 @@ MAX_BODY_BYTES = env.integer(
 )
 INGEST_TIMEOUT_S = env.number(
     "INGEST_TIMEOUT_S",
-    1.5,
+    1.2,
     minimum=0.1,
     help="Longest wait for the queue, in seconds; then the local spool takes the event.",
 )

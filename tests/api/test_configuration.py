@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from apps.pipelines.models import Pipeline
 from apps.sources.models import PAUSE_HEARD, Source
 from apps.streams.clients import get_client
 from apps.streams.entries import DEAD_STREAM, STREAM
+from apps.streams.spool.folders import Folder
+from apps.streams.spool.status import write_status
 from tests.api.clients import assert_problem, with_token
 from tests.fixtures.cast import WEBHOOK_SECRET, make_event
 
@@ -195,6 +198,14 @@ def test_a_source_is_not_deleted_while_the_queue_is_down(
 ) -> None:
     pause_long_ago(helpdesk)
     settings.QUEUE_URLS = ["unix:///nowhere.sock"]
+    assert_problem(client.delete(f"{V1}sources/helpdesk/"), 409, "not known to be empty")
+
+
+def test_a_source_is_not_deleted_while_events_wait_in_the_spool(
+    client: APIClient, helpdesk: Source, queue: Any, spool_dir: Path
+) -> None:
+    pause_long_ago(helpdesk)
+    write_status(Folder.create(spool_dir).path, 1, "")
     assert_problem(client.delete(f"{V1}sources/helpdesk/"), 409, "not known to be empty")
 
 

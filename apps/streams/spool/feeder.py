@@ -29,6 +29,10 @@ RETRY_S = 0.25
 # come under load.
 HOLD_BELOW = FEED_MAX
 HOLD_S = 0.4
+# While the queue takes them, more must go out than come in, whatever the disk could do: after each
+# write, the next one waits for so many times as many events to be fed, but not longer.
+PACE = 2
+PACE_S = 0.8
 
 Deliver = Callable[[Sequence[Record]], Awaitable[None]]
 """Appends to the queue; done when all are on its disk. Raises QueueError: outcome unknown."""
@@ -54,7 +58,7 @@ class Feeder:
         on_gate: Callable[[bool], None],
         is_up: Callable[[], bool],
     ) -> None:
-        self.lane = Lane(name, disk, self._wake)
+        self.lane = Lane(name, disk, self._wake, self._pace)
         self._disk = disk
         self._deliver = deliver
         self._pass_on = pass_on  # gives an event to the queue the direct way
@@ -66,6 +70,9 @@ class Feeder:
         self._held: list[Held] | None = None
         self._segment: Segment | None = None  # the one that `_loaded` comes from
         self._loaded: deque[Found] = deque()
+        self._fed = 0
+        self._is_flowing = False  # there are events on disk, and the queue takes them
+        self._progress = asyncio.Event()
 
     def take(self, record: Record, error: QueueError) -> Answer:
         """As `Lane.take`, for an event that can't go to the queue now."""
@@ -87,6 +94,7 @@ class Feeder:
     async def stop(self) -> None:
         """Leave what waits on disk."""
         self._let_go()
+        self._note(is_flowing=False)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -105,6 +113,7 @@ class Feeder:
                 await self._feed_some()
             except QueueError:
                 self._let_go()
+                self._note(is_flowing=False)
                 await asyncio.sleep(RETRY_S)
             except OSError as error:
                 self._disk.note_failure(error)
@@ -129,9 +138,12 @@ class Feeder:
             self.lane.forget(segment, found)
             for _ in found:
                 self._loaded.popleft()
+            self._fed += len(found)
+            self._note(is_flowing=True)
         elif segment is not None and not (segment.is_open and self.lane.is_writing):
             await self._finish(segment)
         elif self.lane.is_writing:
+            self._note(is_flowing=False)
             self.lane.written.clear()
             await self.lane.written.wait()
         else:
@@ -183,6 +195,20 @@ class Feeder:
         self.lane.drop(segment)
 
     # --- The end under load ----------------------------------------------------------------------
+
+    async def _pace(self, written: int) -> None:
+        goal, until = self._fed + PACE * written, self._loop.time() + PACE_S
+        while self._is_flowing and self._fed < goal and self.lane.waiting > HOLD_BELOW:
+            self._progress.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._progress.wait()
+            except TimeoutError:
+                return
+
+    def _note(self, *, is_flowing: bool) -> None:
+        self._is_flowing = is_flowing
+        self._progress.set()
 
     def _hold(self) -> None:
         """From now on new events wait in memory, for a moment, so that the spool runs empty."""

@@ -40,9 +40,7 @@ class Folder:
 
     def get_files(self) -> list[Path]:
         """Its spool files, oldest first."""
-        with suppress(FileNotFoundError):
-            return sorted(path for path in self.path.iterdir() if path.suffix == SUFFIX)
-        return []
+        return [path for path in _list(self.path) if path.suffix == SUFFIX]
 
     def release(self) -> None:
         """Give it up: empty, it goes; with files in it, the next process takes it over."""
@@ -57,17 +55,23 @@ class Folder:
 def adopt_all(root: Path) -> list[Folder]:
     """The folders of processes that have died, now ours, the oldest first; empty ones go."""
     adopted: list[Folder] = []
-    with suppress(FileNotFoundError, PermissionError):
-        for path in sorted(root.iterdir()):
-            if path.name == DAMAGED or not path.is_dir() or (lock := _lock(path)) is None:
-                continue
-            folder = Folder(path, lock)
-            if folder.get_files():
+    for path in _list(root):
+        if path.name == DAMAGED or not path.is_dir() or (lock := _lock(path)) is None:
+            continue
+        folder = Folder(path, lock)
+        if folder.get_files():
+            with suppress(OSError):
                 (path / STATUS).unlink(missing_ok=True)  # from now on it counts as ours
-                adopted.append(folder)
-            else:
-                folder.release()
+            adopted.append(folder)
+        else:
+            folder.release()
     return sorted(adopted, key=_get_age)
+
+
+def _list(folder: Path) -> list[Path]:
+    with suppress(OSError):  # not there yet, or unusable: `Disk` says so
+        return sorted(folder.iterdir())
+    return []
 
 
 def _get_age(folder: Folder) -> float:
@@ -80,13 +84,13 @@ def _lock(path: Path) -> int | None:
     name = path / LOCK
     try:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (FileNotFoundError, PermissionError):
+    except OSError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(fd), os.stat(name)):
             return fd
-    except (BlockingIOError, FileNotFoundError):
+    except OSError:
         pass
     os.close(fd)
     return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
+
+from django.conf import settings
 
 from apps.streams.errors import QueueDown, QueueError
 from apps.streams.spool import metrics
@@ -23,9 +25,10 @@ KNOWN_MAX = 100_000
 # The rest waits at the sender, instead of in our memory.
 PENDING_MAX = 10_000
 EXPIRE_INTERVAL_S = 0.05
-# Longest waits for the disk, so that every sender has an answer within 2 s: of an event that comes
-# straight here, and of one that has waited for the queue before.
-PATIENCE_S, PATIENCE_AFTER_QUEUE_S = 1.4, 0.3
+# Longest wait of an event that comes straight here for the disk; what has waited for the queue
+# before has less time, because every sender has an answer within 2 s.
+PATIENCE_S = 1.4
+ANSWER_WITHIN_S, QUEUE_TIMEOUT_SLACK_S, PATIENCE_MIN_S = 1.9, 0.1, 0.2
 
 
 class Known:
@@ -65,12 +68,19 @@ class Item:
 class Lane:
     """The events of one shard that are on this process's disk, and those on the way there."""
 
-    def __init__(self, name: str, disk: Disk, on_wait: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        disk: Disk,
+        on_wait: Callable[[], None],
+        pace: Callable[[int], Awaitable[None]],
+    ) -> None:
         self.name = name
         self.segments: deque[Segment] = deque()  # oldest first; the last one may be open
         self.waiting = 0  # events that are neither in the queue nor refused
         self._disk = disk
         self._on_wait = on_wait  # called when the first event begins to wait
+        self._pace = pace  # waits between two groups, told how many the first had
         self.written = asyncio.Event()  # set whenever a group is on disk, or lost
         self._loop = asyncio.get_running_loop()
         self._number = 0
@@ -115,9 +125,11 @@ class Lane:
         self, records: Sequence[Record], answers: Sequence[Answer], error: QueueError
     ) -> None:
         """Keep events that the queue has failed: whether it has them is not known."""
+        waited_s = settings.INGEST_TIMEOUT_S + QUEUE_TIMEOUT_SLACK_S
+        patience_s = max(PATIENCE_MIN_S, ANSWER_WITHIN_S - waited_s)
         for record, answer in zip(records, answers, strict=True):
             try:
-                self.take(record, error, answer, PATIENCE_AFTER_QUEUE_S)
+                self.take(record, error, answer, patience_s)
             except QueueError as refusal:
                 if not answer.done():
                     answer.set_exception(refusal)
@@ -149,6 +161,7 @@ class Lane:
                 self._keep(items, segment, len(records))
             self._in_write = []
             self.written.set()
+            await self._pace(len(records))
         self._writer = None
         self.written.set()
 

@@ -27,8 +27,8 @@ class SpoolStatus:
 
     def __str__(self) -> str:
         """What waits, as a sentence; '' where nothing does."""
-        if not self.bytes and not self.events:
-            return ""
+        if not self.events:
+            return "Events wait in the local spool." if self.bytes else ""
         verb = "event waits" if self.events == 1 else "events wait"
         return f"{self.events:,} {verb} in the local spool."
 
