@@ -99,7 +99,7 @@ def test_the_page_of_one_says_why_and_what_to_do(
     html = text_of(client.get(f"/refused/{refused[0].public_id}/"))
 
     assert "Signature does not match" in html
-    assert "add it beside the old one" in html
+    assert "the secret differs" in html
     assert "192.0.2.7" in html
     assert "&quot;text&quot;: &quot;one&quot;" in html
     assert "POST /hooks/helpdesk?token=…" in html
