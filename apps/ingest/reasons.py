@@ -10,7 +10,10 @@ class Reason(NamedTuple):
     advice: str
 
 
-_ADD_SECRET = "Look up the secret at the provider and add it beside the old one. Then verify again."  # noqa: S105
+_ADD_SECRET = (
+    "Where the reason names no other cause, the secret differs: look it up at the provider, add it "
+    "beside the old one, and verify again."
+)
 REASONS = {
     "bad_signature": Reason("Signature does not match", _ADD_SECRET),
     "no_secret": Reason("The source has no active secret", _ADD_SECRET),

@@ -29,8 +29,8 @@ from apps.sources.schemes import (
 )
 from apps.vault.vault import VaultError, decrypt
 
-# An explanation tries some hundred signatures: of a flood only so many of a batch get one.
-EXPLAINED_OF_BATCH = 20
+# An explanation tries some hundred signatures (6 to 8 ms): of a flood's batch only so many get one.
+EXPLAINED_OF_BATCH = 10
 DELETE_BATCH = 500
 
 Key = tuple[int, str, str]

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
 PASSWORD = "a long password for tests"
 PATHS = (
-    "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/sources/source/",
+    "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/refused/", "/sources/source/",
     "/sources/source/add/", "/pipelines/pipeline/", "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
     "/api/docs/",
