@@ -10,13 +10,13 @@ class Reason(NamedTuple):
     advice: str
 
 
-_ADD_SECRET = (
+_OTHER_KEY = (
     "Where the reason names no other cause, the secret differs: look it up at the provider, add it "
     "beside the old one, and verify again."
 )
 REASONS = {
-    "bad_signature": Reason("Signature does not match", _ADD_SECRET),
-    "no_secret": Reason("The source has no active secret", _ADD_SECRET),
+    "bad_signature": Reason("Signature does not match", _OTHER_KEY),
+    "no_secret": Reason("The source has no active secret", _OTHER_KEY),
     "missing_signature": Reason(
         "Signature is missing",
         "If the provider sent it: choose the right scheme or header for the source, then verify "

@@ -15,8 +15,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
 PASSWORD = "a long password for tests"
 PATHS = (
-    "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/refused/", "/sources/source/",
-    "/sources/source/add/", "/pipelines/pipeline/", "/destinations/destination/",
+    "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/refused/",
+    "/sources/source/", "/sources/source/add/", "/pipelines/pipeline/",
+    "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
     "/api/docs/",
 )  # fmt: skip
