@@ -29,7 +29,7 @@ from apps.events.conflict_api import (
 )
 from apps.events.conflicts import process_all
 from apps.events.ids import WrongEventId, parse_public_id
-from apps.events.models import Attempt, Event, Status
+from apps.events.models import RETRYABLE, Attempt, Event, Status
 from apps.events.recovery import Verb, recover, recover_all, unbury_all
 from apps.events.search import EventFilter
 from apps.streams.errors import QueueError
@@ -143,16 +143,21 @@ class EventQuerySerializer(serializers.Serializer[Any]):
     )
 
 
+WAITING = [(status.value, status.label) for status in RETRYABLE]
+
+
 class DeadLetterQuerySerializer(serializers.Serializer[Any]):
     """The filter of the list of dead letters."""
 
+    status = serializers.ChoiceField(choices=WAITING, required=False, default=Status.DEAD.value)
     source = SlugField(required=False, help_text="Slug of the source.")  # type: ignore[assignment]
     error_code = serializers.CharField(required=False, max_length=60)
 
 
 class DeadLetterFilterSerializer(StrictSerializer):
-    """Which dead letters to act on. An empty filter means all of them."""
+    """Which dead letters, or held events, to act on. An empty filter means all dead letters."""
 
+    status = serializers.ChoiceField(choices=WAITING, required=False, default=Status.DEAD.value)
     source = SlugField(required=False, help_text="Slug of the source.")  # type: ignore[assignment]
     error_code = serializers.CharField(required=False, max_length=60)
     ids = serializers.ListField(
@@ -189,7 +194,7 @@ class EventViewSet(ApiViewSet):
         "retry": RETRY,
         "discard": DISCARD,
         "conflicts": Needs("events:read", "events.view_eventbody"),
-        "process_conflicts": RETRY,
+        "process": RETRY,
     }
     newest_by = "received_at"
     serializer_class = EventSerializer
@@ -244,7 +249,7 @@ class EventViewSet(ApiViewSet):
 
     @extend_schema(request=ConflictIdsSerializer, responses={202: ProcessedSerializer})
     @action(detail=True, methods=["post"], url_path="conflicts/process")
-    def process_conflicts(self, request: Request, pk: str) -> Response:
+    def process(self, request: Request, pk: str) -> Response:
         """Make events of their own of other bodies: of those in `ids`, or of all."""
         serializer = ConflictIdsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -266,7 +271,7 @@ class EventViewSet(ApiViewSet):
 
 
 class DeadLetterViewSet(ApiViewSet):
-    """Events that failed for good, newest first."""
+    """Events that failed for good, or are held, newest first."""
 
     access: ClassVar[dict[str, Needs]] = {
         "list": READ,
@@ -276,7 +281,7 @@ class DeadLetterViewSet(ApiViewSet):
     }
     newest_by = "received_at"
     serializer_class = EventSerializer
-    queryset = EventViewSet.queryset.filter(status=Status.DEAD)
+    queryset = EventViewSet.queryset.filter(status__in=RETRYABLE)
 
     def find(self) -> QuerySet[Event]:
         asked = EventFilter(**self.get_valid_query(DeadLetterQuerySerializer))
@@ -320,6 +325,6 @@ class DeadLetterViewSet(ApiViewSet):
 
 
 def get_dead_letters(ids: Sequence[uuid.UUID] = (), **wanted: Any) -> QuerySet[Event]:
-    """Dead letters that fit; what is not given asks nothing."""
-    dead = EventFilter(**wanted).apply(Event.objects.filter(status=Status.DEAD))
+    """Dead letters, or held events, that fit; what is not given asks nothing."""
+    dead = EventFilter(**wanted).apply(Event.objects.filter(status__in=RETRYABLE))
     return dead.filter(pk__in=ids) if ids else dead

@@ -32,7 +32,9 @@ class SecretSerializer(serializers.ModelSerializer[Secret]):
     state = serializers.ChoiceField(choices=SecretState.choices, read_only=True)
     is_active = serializers.BooleanField(read_only=True, help_text="Whether it verifies now.")
     last_used_at = serializers.DateTimeField(
-        read_only=True, help_text="When the last event came that it verified; a minute late."
+        read_only=True,
+        allow_null=True,
+        help_text="When the newest event came that it verified, to a minute; null: never.",
     )
 
     class Meta:

@@ -97,3 +97,20 @@ def test_a_mistyped_filter_touches_nothing(
     problem = assert_problem(with_token(bob).post(f"{DEAD}discard/", body), 400)
     assert list(problem["errors"]) == [field]
     assert_status(event, "dead")
+
+
+def test_what_is_in_quarantine_is_listed_and_released_and_nothing_else(
+    bob: User, helpdesk: Source
+) -> None:
+    kept_back = make_event(helpdesk, status=Status.HELD, error_code="quarantined")
+    unsure = make_event(helpdesk, status=Status.HELD, error_code="call_outcome_unknown")
+    dead = make_event(helpdesk, status=Status.DEAD)
+    client, wanted = with_token(bob), {"status": "held", "error_code": "quarantined"}
+    assert [row["id"] for row in client.get(DEAD, wanted).json()["results"]] == [
+        kept_back.public_id
+    ]
+    answer = client.post(f"{DEAD}retry/", wanted)
+    assert answer.json() == {"done": 1, "skipped": 0, "remaining": 0}
+    states = dict(Event.objects.values_list("pk", "status"))
+    assert states == {kept_back.pk: "queued", unsure.pk: "held", dead.pk: "dead"}
+    assert_problem(client.post(f"{DEAD}discard/", {"status": "delivered"}), 400)
