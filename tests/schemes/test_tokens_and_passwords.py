@@ -7,7 +7,15 @@ import base64
 import pytest
 
 from apps.sources.schemes import SignatureRefused, build_verifier
-from tests.schemes.requests import BODY, NOW, request_with, signed_request, with_header
+from tests.schemes.requests import (
+    BODY,
+    NOW,
+    URL,
+    request_with,
+    sampled,
+    signed_request,
+    with_header,
+)
 
 
 def code_of(scheme: str, secrets: list[str], headers: dict[str, str]) -> str:
@@ -33,6 +41,58 @@ def test_a_token_may_stand_in_any_header() -> None:
     options = {"header": "X-Api-Key", "prefix": ""}
     verifier = build_verifier("api-key", options, ["one", "two"])
     assert verifier.verify(request_with({"X-Api-Key": "two"})).secret_index == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("", "missing_signature"),
+        ("?token=", "missing_signature"),
+        ("?tokens=secret", "missing_signature"),
+        ("?token=secret&token=secret", "missing_signature"),
+        ("?token=secre", "bad_signature"),
+        ("?token=secret1", "bad_signature"),
+        ("?token=SECRET", "bad_signature"),
+        ("?token=%ff", "bad_signature"),
+        ("#token=secret", "missing_signature"),
+    ],
+)
+def test_a_token_in_the_url_has_to_be_the_secret(query: str, code: str) -> None:
+    with pytest.raises(SignatureRefused) as refused:
+        build_verifier("url-token", {}, ["secret"]).verify(request_with({}, url=URL + query))
+    assert refused.value.code == code
+
+
+def test_a_token_in_the_url_may_hold_any_characters() -> None:
+    secret = "a/b?c&d=e +é%20"
+    request = sampled("url-token", secret, {"parameter": "key"})
+    verifier = build_verifier("url-token", {"parameter": "key"}, ["other", secret])
+    assert verifier.verify(request).secret_index == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"value": []}',
+        b'{"value": [{"clientState": ""}]}',
+        b'{"value": [{"clientState": "stat"}]}',
+        b'{"value": [{"clientState": ["state"]}]}',
+        b'{"value": {"clientState": "state"}}',
+        b'{"value": [{"clientState": "state"}, {"clientState": "other"}]}',
+        b'{"value": [{"clientState": "state"}, {"clientState": 0}]}',
+    ],
+)
+def test_each_item_of_microsoft_graph_has_to_repeat_the_secret(body: bytes) -> None:
+    with pytest.raises(SignatureRefused):
+        build_verifier("microsoft-graph", {}, ["state", "later"]).verify(request_with({}, body))
+
+
+def test_items_of_two_secrets_are_of_no_one() -> None:
+    body = b'{"value": [{"clientState": "a"}, {"clientState": "b"}]}'
+    with pytest.raises(SignatureRefused):
+        build_verifier("microsoft-graph", {}, ["a", "b"]).verify(request_with({}, body))
 
 
 def basic(text: str) -> dict[str, str]:
