@@ -425,6 +425,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RefusedStateEnum": "apps.ingest.models.State",
         "SecretStateEnum": "apps.sources.models.SecretState",
+        "WaitingStatusEnum": "apps.events.api.WAITING",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
