@@ -6,8 +6,9 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
+from apps.streams.addresses import find_mistake, get_name
 from pipeline_admin.env import BASE_DIR, env
-from tests.ops.compose import COMPOSE, ONE_SHOTS, OURS, SERVICES, get_variables
+from tests.ops.compose import COMPOSE, ONE_SHOTS, OURS, SERVICES, VARIABLE, get_variables
 
 # What the Compose Specification knows and we use: anything else is a slip of the pen.
 KNOWN_KEYS = {
@@ -114,6 +115,28 @@ def test_temporals_ui_is_opened_by_a_file_of_its_own_on_this_host_only() -> None
     opened = yaml.safe_load(text)["services"]
     assert opened["temporal-ui"]["ports"] == ["127.0.0.1:${TEMPORAL_UI_PORT:-8233}:8080"]
     assert list(opened) == ["temporal-ui"]
+
+
+def test_the_variant_with_three_shards_names_three_servers_that_it_starts() -> None:
+    text = (BASE_DIR / "deploy" / "compose.three-shards.yml").read_text(encoding="utf-8")
+    variant = yaml.safe_load(text)
+    servers = {name: rules for name, rules in variant["services"].items() if name not in OURS}
+    assert set(servers) == {"queue-2", "queue-3"}
+    for name, rules in servers.items():
+        main, service = rules["extends"]["file"], rules["extends"]["service"]
+        assert (BASE_DIR / "deploy" / main).resolve() == BASE_DIR / "docker-compose.yml"
+        assert service == "queue"
+        # The same place in the container as in what it extends, on a volume of its own.
+        assert rules["volumes"] == [f"{name}:/data"]
+        assert name in variant["volumes"]
+    ours = {name: rules for name, rules in variant["services"].items() if name in OURS}
+    assert set(ours) == {*OURS} - {"migrate"}
+    for rules in ours.values():
+        urls = VARIABLE.sub("secret", rules["environment"]["QUEUE_URL"]).split(",")
+        assert [get_name(url) for url in urls] == ["queue:6379", "queue-2:6379", "queue-3:6379"]
+        assert find_mistake(urls) == ""
+        assert VARIABLE.sub("secret", rules["environment"]["BROKER_URL"]) == urls[0]
+    assert {kind for _, kind, _ in get_variables(text)} == {"?"}
 
 
 def test_the_queue_server_is_durable_and_refuses_instead_of_forgetting() -> None:
