@@ -425,6 +425,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RefusedStateEnum": "apps.ingest.models.State",
         "SecretStateEnum": "apps.sources.models.SecretState",
+        "StatusEnum": "apps.events.models.Status",
         "WaitingStatusEnum": "apps.events.api.WAITING",
     },
     "POSTPROCESSING_HOOKS": [
