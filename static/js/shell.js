@@ -11,4 +11,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   const current = document.querySelector("#nav-sidebar-apps a.active");
   if (current) current.setAttribute("aria-current", "page");
+  // Chromium sometimes leaves it out on a page that was reached by keyboard.
+  const first = document.querySelector("[autofocus]");
+  if (first && document.activeElement === document.body) first.focus();
 });
