@@ -47,7 +47,9 @@ def _text(**kwargs: Any) -> forms.CharField:
 
 
 def _choice(choices: Any, attrs: dict[str, str] | None = None, **kwargs: Any) -> forms.ChoiceField:
-    return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(attrs), **kwargs)
+    # Not required: it always has a value, and a star would be no help.
+    widget = UnfoldAdminSelectWidget(attrs)
+    return forms.ChoiceField(choices=choices, required=False, widget=widget, **kwargs)
 
 
 class JsonTextField(forms.CharField):
@@ -243,7 +245,7 @@ class RulesForm(forms.Form):
             if name in LISTS:
                 value = [line.strip() for line in value.splitlines() if line.strip()]
             elif name in NUMBERS:
-                value = int(value)
+                value = int(value) if value else None
             elif name == "answer_body":
                 value = value.replace("\r\n", "\n")
             if value not in (None, ""):

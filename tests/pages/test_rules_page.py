@@ -127,6 +127,7 @@ def test_a_wrong_value_is_told_at_its_field_and_nothing_is_saved(
     page = words(client.post(get_path(helpdesk), FORM | {"max_keys": "7", field: value}))
     assert told in page
     assert "Nothing is saved" in page
+    assert f'href="#id_{field}"' in page
     helpdesk.refresh_from_db()
     assert helpdesk.rules == {}
 
