@@ -43,6 +43,7 @@ def make_option_field(option: OptionField) -> forms.Field:
         return forms.ChoiceField(choices=option.choices, widget=widget, **common)
     if option.kind == "number":
         return forms.FloatField(min_value=0, widget=UnfoldAdminTextInputWidget(), **common)
+    common["strip"] = not option.keeps_spaces
     return forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget(), **common)
 
 

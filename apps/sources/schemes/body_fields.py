@@ -24,7 +24,12 @@ from apps.sources.schemes.timestamps import UNITS, Window
 
 FIELDS = (
     OptionField("signature_path", "Signature: JMESPath"),
-    OptionField("signed", "What is signed", help="Pieces: {JMESPath}; all else is literal."),
+    OptionField(
+        "signed",
+        "What is signed",
+        help="Pieces: {JMESPath}; all else is literal.",
+        keeps_spaces=True,
+    ),
     OptionField("algorithm", "Algorithm", kind="choice", default="hmac-sha256", choices=ALGORITHMS),
     OptionField(
         "encoding", "Encoding of the signature", kind="choice", default="hex", choices=ENCODINGS

@@ -34,7 +34,7 @@ class OptionField:
     """One option as a form shows it.
 
     `kind` is text, number (a float, or empty for none) or choice (one of `choices`). `default`
-    is what applies where the option is absent.
+    is what applies where the option is absent. `keeps_spaces`: spaces at the ends are meant.
     """
 
     name: str
@@ -43,6 +43,7 @@ class OptionField:
     help: str = ""
     default: str | float | None = ""
     choices: tuple[Choice, ...] = ()
+    keeps_spaces: bool = False
 
     def read(self, options: Mapping[str, object]) -> str | float | None:
         """This option's value out of stored options; raises `WrongOptions`."""

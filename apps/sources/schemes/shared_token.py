@@ -12,7 +12,12 @@ from apps.sources.schemes.options import OptionField, Options, WrongOptions, fir
 
 FIELDS = (
     OptionField("header", "Header with the secret"),
-    OptionField("prefix", "Text before the secret", help="For example “Bearer ” with its space."),
+    OptionField(
+        "prefix",
+        "Text before the secret",
+        help="For example “Bearer ” with its space.",
+        keeps_spaces=True,
+    ),
     OptionField(
         "parameter",
         "Parameter of the URL with the secret",

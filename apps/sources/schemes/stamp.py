@@ -22,6 +22,7 @@ STAMP_FIELDS = (
         "timestamp_prefix",
         "Timestamp: prefix in the signature header",
         help="For example t= where the header reads t=1700000000,v1=…",
+        keeps_spaces=True,
     ),
     OptionField("timestamp_path", "Timestamp: JMESPath", help="Where the body itself tells it."),
     OptionField(
@@ -49,7 +50,7 @@ class Stamp:
         self._check_options()
 
     def _check_options(self) -> None:
-        if self._is_signed and not (self._headers or self._prefix):
+        if self._is_signed and not (self._headers or self._prefix or self._search):
             raise WrongOptions("signed", "{timestamp} is signed: say where the timestamp stands.")
         if (self._headers or self._prefix) and not self._is_signed:
             raise WrongOptions("signed", "A timestamp that is not signed proves nothing.")
@@ -60,7 +61,7 @@ class Stamp:
             text = first_value(request.headers, self._headers)
         elif self._prefix:
             text = self._among(parts)
-        elif self._window and self._search:
+        elif self._search and (self._window or self._is_signed):
             text = str(self._search(read_body(request)) or "").encode("utf-8", "replace")
         else:
             return b""

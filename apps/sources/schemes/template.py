@@ -39,11 +39,15 @@ FIELDS = (
         "Signature header",
         help="Several, separated by commas, where the provider sends one for each of its keys.",
     ),
-    OptionField("prefix", "Prefix of a signature", help="For example sha256= or v1="),
+    OptionField(
+        "prefix", "Prefix of a signature", help="For example sha256= or v1=", keeps_spaces=True
+    ),
     OptionField(
         "separator",
         "Separator in the header",
-        help="Set where one header holds several signatures, or a timestamp too: , or ;",
+        help="Set where one header holds several signatures, or a timestamp too: a comma, a "
+        "semicolon or a space.",
+        keeps_spaces=True,
     ),
     OptionField(
         "signed",
@@ -51,6 +55,7 @@ FIELDS = (
         default="{body}",
         help="Pieces: {id} {timestamp} {body} {method} {url} {params} {header:NAME}; all else is "
         "literal. {params} is name and value of each form parameter, sorted.",
+        keeps_spaces=True,
     ),
     OptionField("algorithm", "Algorithm", kind="choice", default="hmac-sha256", choices=ALGORITHMS),
     OptionField(
