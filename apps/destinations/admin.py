@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -14,6 +14,7 @@ from apps.audit.admin import AuditedAdmin, ReadOnlyAdmin
 from apps.dashboard.cells import show_time
 from apps.dashboard.site import render_page
 from apps.dashboard.templatetags.words import in_one_line
+from apps.destinations.checks import find_refusal
 from apps.destinations.forms import DestinationForm
 from apps.destinations.models import Destination, InboxItem
 from apps.events.ids import get_public_id
@@ -48,6 +49,8 @@ class DestinationAdmin(AuditedAdmin):
     ) -> None:
         obj.secret = form.cleaned_data["secret"]
         super().save_model(request, obj, form, change)
+        if obj.kind == Destination.Kind.HTTP and (refusal := find_refusal(obj.url)):
+            messages.warning(request, f"It is saved, but: {refusal}")
         obj.made_secret = form.made_secret  # type: ignore[attr-defined]
 
     def response_add(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from urllib.parse import urlsplit
 
+from django.conf import settings
+
+from apps.destinations.addresses import is_in, is_public, read_networks, resolve
 from apps.destinations.egress import EgressRefused, check_url
 from apps.destinations.kinds import KINDS
 
@@ -31,6 +35,27 @@ def check_destination(*, kind: str, url: str = "", secret: str = "") -> None:
     if kind == "http":
         _check_http_url(url)
         _check_secret(secret)
+
+
+def find_refusal(url: str) -> str:
+    """Why a delivery to `url` would be refused now, in a sentence; "" where it would not.
+
+    Only a warning: names are looked up again at each delivery, and EGRESS_ALLOW may change.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return ""
+    try:
+        addresses = resolve(parts.hostname, parts.port or 443)
+    except (OSError, UnicodeError):
+        return f"The name {parts.hostname} can't be found now: deliveries fail until it can."
+    allowed = read_networks(settings.EGRESS_ALLOW)
+    if all(is_public(address) or is_in(address, allowed) for address in addresses):
+        return ""
+    return (
+        f"{parts.hostname} has a private address. Deliveries to it are refused until its network "
+        "stands in EGRESS_ALLOW."
+    )
 
 
 def _check_http_url(url: str) -> None:

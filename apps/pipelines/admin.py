@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from unfold.decorators import display
 
 from apps.audit.admin import AuditedAdmin
@@ -14,6 +15,7 @@ from apps.events.models import Event
 from apps.events.payload import pretty_json
 from apps.pipelines.forms import PipelineForm
 from apps.pipelines.models import Pipeline, PipelineVersion
+from apps.sources.models import Source
 
 VERSIONS_SHOWN = 50
 
@@ -67,6 +69,16 @@ class PipelineAdmin(AuditedAdmin):
                 f"Version {version.number} is what new events start with. "
                 "Events that have begun keep theirs.",
             )
+
+    def response_add(
+        self, request: HttpRequest, obj: Pipeline, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """On to the first source, where there is none yet: a pipeline alone does nothing."""
+        if Source.objects.exists() or not request.user.has_perm("sources.add_source"):
+            answer: HttpResponse = super().response_add(request, obj, post_url_continue)
+            return answer
+        messages.success(request, f"“{obj.name}” is ready. Now choose where its events come from.")
+        return redirect("admin:sources_source_add")
 
     def delete_model(self, request: HttpRequest, obj: Pipeline) -> None:
         """Its pointer to the current version would forbid to delete that version."""

@@ -22,7 +22,7 @@ from apps.sources import connect_pages, rules_pages, secret_pages
 from apps.sources.connect import get_connect
 from apps.sources.forms import OPTION, NewSourceForm, SourceForm
 from apps.sources.models import Secret, Source, SourceInUse
-from apps.sources.picker import get_picks
+from apps.sources.picker import GENERAL, get_picks
 from apps.sources.schemes import SCHEMES
 from apps.sources.secret_pages import SOURCES
 
@@ -107,7 +107,9 @@ class SourceAdmin(AuditedAdmin):
         options = [OPTION + field.name for field in info.fields]
         rows: list[Any] = [(None, {"fields": ["name", "slug", "pipeline", *secret]})]
         if self.has_change_permission(request, obj):
-            rows.append((f"{info.label}: options", {"fields": options, "classes": ["collapse"]}))
+            # Where nobody has filled them in already, they are what the form is about.
+            folded = [] if info.slug in GENERAL and obj is None else ["collapse"]
+            rows.append((f"{info.label}: options", {"fields": options, "classes": folded}))
             rows.append(("Limits", {"fields": ["max_body_bytes"], "classes": ["collapse"]}))
         return rows
 

@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 PASSWORD = "a long password for tests"
 PATHS = (
     "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/refused/",
-    "/sources/source/", "/sources/source/add/", "/pipelines/pipeline/",
+    "/sources/source/", "/sources/source/add/", "/sources/source/add/?scheme=stripe",
+    "/sources/source/1/change/", "/pipelines/pipeline/",
     "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
     "/api/docs/",

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from apps.accounts.models import User
 from apps.destinations.models import Destination
@@ -249,3 +250,78 @@ def test_the_page_says_why_a_source_has_no_delete_button(client: Client, helpdes
 
     assert "It has events, which would lose their source." in text_of(client.get(path))
     assert Destination.objects.exists()
+
+
+# --- Before there is anything to connect to ---------------------------------------------------
+
+
+def test_the_first_pipeline_leads_on_to_the_first_source(client: Client) -> None:
+    inbox = Destination.objects.create(slug="inbox", name="Inbox", kind="inbox")
+    html = text_of(client.get("/pipelines/pipeline/add/"))
+    assert f'<option value="{inbox.pk}" selected>' in html
+
+    form = {
+        "name": "Triage", "slug": "triage", "prompt": "Sort: {{ text }}", "output_schema": "{}",
+        "max_output_tokens": 100, "on_unknown": "hold", "destination": inbox.pk,
+    }  # fmt: skip
+    answer = client.post("/pipelines/pipeline/add/", form)
+
+    assert answer["Location"] == ADD
+    assert "Triage" in text_of(client.get(ADD))
+
+
+def test_a_later_pipeline_leads_to_the_list(client: Client, helpdesk: Source) -> None:
+    version = helpdesk.pipeline.current_version
+    assert version is not None
+    form = {
+        "name": "Second", "slug": "second", "prompt": "Sort: {{ text }}", "output_schema": "{}",
+        "max_output_tokens": 100, "on_unknown": "hold", "destination": version.destination_id,
+    }  # fmt: skip
+    answer = client.post("/pipelines/pipeline/add/", form)
+    assert answer["Location"] == "/pipelines/pipeline/"
+
+
+def test_without_a_destination_the_form_leads_to_one(client: Client) -> None:
+    html = text_of(client.get("/pipelines/pipeline/add/"))
+    assert 'href="/destinations/destination/add/">add a destination</a>' in html
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://10.1.2.3/in", "until its network stands in EGRESS_ALLOW"),
+        ("http://127.0.0.1:9/in", "until its network stands in EGRESS_ALLOW"),
+        ("https://no-such-host.invalid/in", "can&#x27;t be found now"),
+    ],
+)
+def test_a_destination_that_nothing_would_reach_is_saved_with_a_warning(
+    client: Client, url: str, said: str
+) -> None:
+    form = {"name": "CRM", "slug": "crm", "kind": "http", "url": url, "secret": WEBHOOK_SECRET}
+
+    html = text_of(client.post("/destinations/destination/add/", form, follow=True))
+
+    assert said in html
+    assert Destination.objects.filter(slug="crm").exists()
+
+
+def test_a_private_address_that_is_allowed_needs_no_warning(
+    client: Client, settings: Settings
+) -> None:
+    settings.EGRESS_ALLOW = ["10.0.0.0/8"]
+    form = {"name": "CRM", "slug": "crm", "kind": "http", "url": "https://10.1.2.3/in"}
+
+    html = text_of(
+        client.post(
+            "/destinations/destination/add/", form | {"secret": WEBHOOK_SECRET}, follow=True
+        )
+    )
+
+    assert "EGRESS_ALLOW" not in html
+
+
+def test_the_options_of_an_unknown_sender_are_open(client: Client, triage: Pipeline) -> None:
+    custom = text_of(client.get(f"{ADD}?scheme=hmac"))
+    known = text_of(client.get(f"{ADD}?scheme=github"))
+    count = custom.count("collapse"), known.count("collapse")
+    assert count[0] < count[1]
