@@ -122,7 +122,10 @@ class RefusedKeeper:
         while True:
             try:
                 close_old_connections()
-                refused_writing.write(batch)
+                if self._stopping.is_set():
+                    refused_writing.write(batch, explained_max=0)  # there is no time
+                else:
+                    refused_writing.write(batch)
             except (OperationalError, InterfaceError) as error:
                 self._tell(batch, error)
                 if not self._stopping.wait(RETRY_S):

@@ -57,16 +57,18 @@ class Group:
     reason: str = field(default="")
 
 
-def write(batch: Sequence[Refused]) -> None:
-    """One transaction for all of them. Raises DatabaseError, VaultError."""
+def write(batch: Sequence[Refused], explained_max: int = EXPLAINED_OF_BATCH) -> None:
+    """One transaction for all of them; no more than `explained_max` are looked at closely.
+
+    Raises DatabaseError, VaultError.
+    """
     groups = _group(batch)
-    _explain_new(groups)
+    _explain_new(groups, explained_max)
     with transaction.atomic():
-        # Locked, so that one that is deleted right now makes no row without a source.
-        ids = {key[0] for key in groups}
-        there = set(
-            Source.objects.select_for_update().filter(pk__in=ids).values_list("pk", flat=True)
-        )
+        # Locked, so that none is deleted meanwhile; without its key, or dispatchers would wait; in
+        # order, or two of us might wait for each other.
+        sources = Source.objects.select_for_update(no_key=True).order_by("pk")
+        there = set(sources.filter(pk__in={key[0] for key in groups}).values_list("pk", flat=True))
         for key, group in groups.items():
             if key[0] in there and not _count_up(key, group):
                 _create(key, group)
@@ -91,7 +93,7 @@ def digest(body: bytes) -> str:
     return hashlib.blake2b(body, key=key, digest_size=16).hexdigest()
 
 
-def _explain_new(groups: dict[Key, Group]) -> None:
+def _explain_new(groups: dict[Key, Group], left: int) -> None:
     known = set(
         RefusedRequest.objects.filter(
             state=State.KEPT, body_digest__in={key[2] for key in groups}
