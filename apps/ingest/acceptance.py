@@ -125,7 +125,7 @@ class Acceptance:
                 event=refused.event_public_id,
                 duplicate=not is_new,
             )
-        announce("events", "figures")
+        announce("events", "figures", "refused")
         return Outcome.ACCEPTED if is_new else Outcome.DUPLICATE
 
     def accept_all(self, requests: Iterable[RefusedRequest], actor: User) -> Summary:
@@ -188,6 +188,8 @@ def discard(refused: RefusedRequest, actor: User) -> bool:
         discarded = refused.discard(actor)
         if discarded:
             AuditEntry.record(actor, "refused.discard", refused)
+    if discarded:
+        announce("refused")
     return discarded
 
 
