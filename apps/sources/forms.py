@@ -16,6 +16,7 @@ from unfold.widgets import (
 )
 
 from apps.sources.models import Source
+from apps.sources.rules import Rules, WrongRules
 from apps.sources.schemes import (
     SCHEMES,
     OptionField,
@@ -128,6 +129,10 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         except WrongOptions as error:
             name = "secret" if error.field == "secrets" else OPTION + error.field
             self.add_error(name if name in self.fields else None, error.message)
+        try:
+            Rules.parse(self.instance.rules).check_scheme(self.info.slug, self.instance.options)
+        except WrongRules as error:
+            self.add_error(None, f"Its rules do not go with these options: {error.message}")
 
 
 class NewSourceForm(SourceForm):

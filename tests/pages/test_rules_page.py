@@ -141,6 +141,29 @@ def test_a_replay_window_is_refused_where_nothing_signs_the_time(
     assert "signs no timestamp" in page
 
 
+def test_options_that_end_the_timestamp_are_refused_while_a_rule_needs_it(
+    client: Client, helpdesk: Source
+) -> None:
+    helpdesk.scheme = "hmac"
+    helpdesk.options = {"timestamp_path": "sent_at"}
+    helpdesk.rules = {"replay_window_s": 60.0}
+    helpdesk.save()
+    path = f"/sources/source/{helpdesk.pk}/change/"
+    form = {"name": "Desk", "slug": "helpdesk", "pipeline": helpdesk.pipeline_id}
+    defaults = {
+        "option_header": "X-Signature",
+        "option_signed": "{body}",
+        "option_algorithm": "hmac-sha256",
+        "option_encoding": "hex",
+        "option_key_form": "text",
+        "option_timestamp_unit": "seconds",
+    }
+    page = words(client.post(path, form | defaults))
+    assert "Its rules do not go with these options" in page
+    helpdesk.refresh_from_db()
+    assert helpdesk.options == {"timestamp_path": "sent_at"}
+
+
 def test_past_events_show_what_the_rules_would_have_done(client: Client, helpdesk: Source) -> None:
     make_event(helpdesk, b'{"amount": 1}', event_type="invoice.paid")
     off = make_event(helpdesk, b'{"amount": "4711"}', event_type="invoice.paid")
