@@ -9,7 +9,8 @@ from collections.abc import Callable
 import redis.asyncio
 from django.conf import settings
 
-from apps.streams.clients import ASK_TIMEOUT_S, get_client
+from apps.streams.asking import ASK_TIMEOUT_S
+from apps.streams.clients import get_client
 from apps.streams.errors import QueueError, translated
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apps.streams.addresses import Address, get_all_addresses
-from apps.streams.clients import ASK_TIMEOUT_S, ask_all, get_client
+from apps.streams.asking import ASK_TIMEOUT_S, ask_all
+from apps.streams.clients import get_client
 from apps.streams.entries import DEAD_STREAM, GROUP, STREAM, Depth, ShardDepth
 from apps.streams.errors import QueueError, translated
 

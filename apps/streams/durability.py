@@ -15,7 +15,8 @@ import redis.exceptions
 from django.conf import settings
 
 from apps.streams.addresses import Address, get_all_addresses
-from apps.streams.clients import ASK_TIMEOUT_S, ask_all, get_client
+from apps.streams.asking import ASK_TIMEOUT_S, ask_all
+from apps.streams.clients import get_client
 from apps.streams.connection import Connection
 from apps.streams.entries import Durability
 from apps.streams.errors import QueueError, translate, translated

@@ -147,7 +147,8 @@ def _prepare_environment(options: Options, ports: dict[str, int]) -> None:
 
 def _running_settings(options: Options, ports: dict[str, int]) -> dict[str, str]:
     settings = {
-        "QUEUE_URL": parts.valkey_url(options.data_dir),
+        # The name of its shard: what pages and metrics show instead of the socket's path.
+        "QUEUE_URL": f"{parts.valkey_url(options.data_dir)}#queue",
         "TEMPORAL_ADDRESS": f"127.0.0.1:{ports['temporal_grpc']}",
         "TEMPORAL_UI_URL": f"http://127.0.0.1:{ports['temporal_ui']}",
         "PUBLIC_URL": os.environ.get("PUBLIC_URL") or local_url(options),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +13,9 @@ import pytest
 from apps.streams.depth import get_depths, parse_depth
 from apps.streams.entries import STREAM, Depth, ShardDepth
 from apps.streams.shard import Shard
+from tests.fixtures.servers import Server
 from tests.streams.conftest import NAME, Append
+from tests.waiting import wait_until
 
 
 async def test_length_counts_what_is_not_settled(shard: Shard, append: Append) -> None:
@@ -51,3 +57,16 @@ def test_a_server_that_is_down_is_unknown_with_its_reason(settings: Any) -> None
     (shard,) = get_depths()
     assert shard.depth is None
     assert "does not answer" in shard.why
+
+
+def test_a_frozen_server_lets_nobody_wait_twice_in_a_second_and_is_found_again(
+    own_server: Callable[[], Server], settings: Any
+) -> None:
+    server = own_server()
+    settings.QUEUE_URLS = [server.address]
+    os.kill(server.process.pid, signal.SIGSTOP)
+    began_s = time.monotonic()
+    assert [get_depths()[0].depth, get_depths()[0].depth] == [None, None]
+    assert time.monotonic() - began_s < 1.5
+    os.kill(server.process.pid, signal.SIGCONT)
+    wait_until(lambda: get_depths()[0].depth is not None, 5, "the server's answer")
