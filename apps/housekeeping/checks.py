@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from apps.destinations.addresses import read_networks
+from apps.ingest.peer import Proxies
 from apps.streams.addresses import find_mistake
 from apps.vault.vault import VaultError, encrypt
 
@@ -66,6 +67,30 @@ def check_public_address(**_: Any) -> list[CheckMessage]:
             id="pipeline_admin.W001",
         )
     ]
+
+
+@register
+def check_proxies(**_: Any) -> list[CheckMessage]:
+    """A name would be believed by nobody, and "*" makes every sender the author of its address."""
+    proxies = Proxies(settings.FORWARDED_ALLOW_IPS)
+    found: list[CheckMessage] = []
+    if proxies.unknown:
+        found.append(
+            Error(
+                f"FORWARDED_ALLOW_IPS holds what is no address: {', '.join(proxies.unknown)}.",
+                hint="Allowed are addresses and networks, comma-separated: 127.0.0.1,10.1.0.0/16.",
+                id="pipeline_admin.E005",
+            )
+        )
+    if proxies.trusts_all:
+        found.append(
+            Warning(
+                "FORWARDED_ALLOW_IPS is *: whoever reaches this server can claim any address.",
+                hint="Name the proxies, unless nothing but a proxy can reach it.",
+                id="pipeline_admin.W002",
+            )
+        )
+    return found
 
 
 @register

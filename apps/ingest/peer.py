@@ -33,8 +33,11 @@ class Proxies:
 
     def __init__(self, setting: str) -> None:
         entries = [entry.strip() for entry in setting.split(",") if entry.strip()]
-        self._trusts_all = "*" in entries
-        self._networks = [network for entry in entries if (network := _network(entry))]
+        self.trusts_all = "*" in entries
+        networks = {entry: _network(entry) for entry in entries if entry != "*"}
+        self._networks = [network for network in networks.values() if network]
+        # What can't be compared with an address, such as a name.
+        self.unknown = [entry for entry, network in networks.items() if network is None]
 
     def find_sender(self, client: Client, headers: Iterable[tuple[bytes, bytes]]) -> Sender | None:
         """The address of whoever sent a request with these headers (names in lower case, all of
@@ -51,7 +54,7 @@ class Proxies:
         return found
 
     def _trusts(self, address: Sender | None) -> bool:
-        if self._trusts_all:
+        if self.trusts_all:
             return True
         return address is not None and any(address in network for network in self._networks)
 
@@ -93,4 +96,4 @@ def _network(entry: str) -> IPv4Network | IPv6Network | None:
     try:
         return ip_network(entry, strict=False)
     except ValueError:
-        return None  # a name, which can't be compared with an address
+        return None

@@ -41,6 +41,19 @@ def test_debug_pages_on_a_public_address_are_warned_of(settings: Settings) -> No
     assert "pipeline_admin.W001" in get_ids()
 
 
+@pytest.mark.parametrize("proxies", ["proxy.example.com", "127.0.0.1, 10.0.0.0/33", "unix:"])
+def test_a_proxy_that_is_no_address_stops_the_start(settings: Settings, proxies: str) -> None:
+    assert "pipeline_admin.E005" not in get_ids()
+    settings.FORWARDED_ALLOW_IPS = proxies
+    assert "pipeline_admin.E005" in get_ids()
+
+
+def test_believing_every_proxy_is_warned_of(settings: Settings) -> None:
+    assert "pipeline_admin.W002" not in get_ids()
+    settings.FORWARDED_ALLOW_IPS = "*"
+    assert "pipeline_admin.W002" in get_ids()
+
+
 def test_an_allowed_network_that_is_none_stops_the_start(settings: Settings) -> None:
     settings.EGRESS_ALLOW = ["10.0.0.0/8", "my-server"]
     assert "pipeline_admin.E004" in get_ids()
