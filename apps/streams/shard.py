@@ -17,7 +17,7 @@ from apps.streams.entries import DEAD_STREAM, GROUP, STREAM, Depth, Entry, parse
 from apps.streams.errors import translated
 
 # Longer than any block_ms, shorter than `up` waits for a dispatcher to stop.
-SOCKET_TIMEOUT_S = 5.0
+SOCKET_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
 
 

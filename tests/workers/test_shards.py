@@ -23,6 +23,7 @@ from apps.streams.depth import get_depths
 from apps.streams.entries import STREAM
 from apps.streams.errors import QueueError
 from apps.streams.placement import Placement
+from pipeline_admin.bootstrap.parts import STOP_WORKERS_S
 from tests.fixtures.servers import Server
 from tests.waiting import wait_until
 from tests.workers.conftest import Part, Rig
@@ -240,6 +241,9 @@ def test_a_frozen_and_a_dead_shard_keep_no_other_from_being_dispatched(
     find, slug = system.ingests[0][0].appenders._placement.find, helpdesk.slug.encode()
     wait_until(lambda: len(get_keys()) > 50, 20, "the third shard's events")
     assert {find(slug, key.encode()) for key in get_keys()} == {2}
+    began = time.monotonic()
+    system.dispatchers.pop().stop()
+    assert time.monotonic() - began < STOP_WORKERS_S
     os.kill(shards[1].process.pid, signal.SIGCONT)
     shards[0].start()
     system.stop_ingests(settings.SPOOL_DIR)
