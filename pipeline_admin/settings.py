@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urldefrag
 
 import dj_database_url
 
@@ -275,7 +274,9 @@ METRICS_TOKEN = env.text("METRICS_TOKEN", help="If set, /metrics asks for it as 
 
 # --- Celery and Channels ----------------------------------------------------------------------
 BROKER_URL = env.text(
-    "BROKER_URL", urldefrag(QUEUE_URLS[0]).url, help="Celery's broker. Default: the first shard."
+    "BROKER_URL",
+    QUEUE_URLS[0].partition("#")[0],  # urldefrag would make unix:///path unix:/path
+    help="Celery's broker. Default: the first shard.",
 )
 CELERY_BROKER_URL = (
     BROKER_URL.replace("unix://", "redis+socket://", 1)
