@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
+from pipeline_admin.bootstrap.locations import BASE_DIR
 from pipeline_admin.bootstrap.refusal import Refusal
 from pipeline_admin.bootstrap.stored_settings import write_settings
 
@@ -46,3 +50,18 @@ def test_a_broken_file_stops_the_start_and_stays_as_it_is(tmp_path: Path) -> Non
     with pytest.raises(Refusal, match="put it back from a backup"):
         write_settings(tmp_path, {})
     assert (tmp_path / "settings.json").read_text() == '{"VAULT_KEYS": "half'
+
+
+def test_celery_and_pages_are_given_the_first_shard_without_its_name(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(
+        '{"QUEUE_URL": "unix:///tmp/a.sock#queue,unix:///tmp/b.sock#other", "SECRET_KEY": "k"}'
+    )
+    ask = "from pipeline_admin import settings as s; print(s.CELERY_BROKER_URL, s.BROKER_URL)"
+    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path)}
+
+    told = subprocess.run(
+        [sys.executable, "-c", ask], cwd=BASE_DIR, env=environ, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+
+    assert told.stdout.split() == ["redis+socket:///tmp/a.sock", "unix:///tmp/a.sock"]
