@@ -6,8 +6,10 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
+from apps.sources.schemes.multipart import CONTENT_TYPE, get_json_field
 from workers.contracts import Verdict
 
+MULTIPART = CONTENT_TYPE.decode("ascii")
 MAX_FORM_FIELDS = 1000
 
 
@@ -32,12 +34,16 @@ class PayloadTooDeep(PrepareError):
 def read_payload(raw: bytes, content_type: str) -> Any:
     """JSON as it is; a form as a dict; anything else as `{"text": …}`.
 
-    A form whose only field is `payload` holding JSON (Slack's buttons) gives that JSON. Raises
-    `PayloadNotJson` or `PayloadTooDeep`.
+    A form whose only field is `payload` holding JSON (Slack's buttons) gives that JSON, one with
+    multipart/form-data the JSON in its field `json` (Dropbox Sign). Raises `PayloadNotJson` or
+    `PayloadTooDeep`.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         return _read_form(raw)
+    field = get_json_field(content_type.encode(), raw) if kind == MULTIPART else None
+    if field is not None:
+        return _read_json(field)
     if kind.endswith(("/json", "+json")):
         return _read_json(raw)
     try:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
 import http.client
+import json
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import transaction
 
+from apps.pipelines.payload import read_payload
 from apps.sources.models import Secret, Source
 from apps.sources.schemes import SCHEMES, build_verifier
 from tests.ingest.conftest import Hooks, code_of, sign
@@ -25,15 +30,16 @@ def make_source(hooks: Hooks, helpdesk: Source) -> MakeSource:
     """Makes a source and waits until ingest knows it; gives its path."""
 
     def make(scheme: str, secret: str = "", **options: Any) -> str:
-        source = Source.objects.create(
-            slug=f"of-{scheme}",
-            name=scheme,
-            scheme=scheme,
-            options=options,
-            pipeline=helpdesk.pipeline,
-        )
-        if secret:
-            Secret.objects.create(source=source, value=secret)
+        with transaction.atomic():  # ingest must not see it before it has its secret
+            source = Source.objects.create(
+                slug=f"of-{scheme}",
+                name=scheme,
+                scheme=scheme,
+                options=options,
+                pipeline=helpdesk.pipeline,
+            )
+            if secret:
+                Secret.objects.create(source=source, value=secret)
         path = f"/hooks/{source.slug}"
         wait_until(lambda: hooks.client.put(path).status_code == 405, 3, "the source")
         return path
@@ -128,3 +134,16 @@ def test_a_secret_in_the_url_is_enough_where_the_scheme_says_so(
     assert code_of(twice) == (401, "missing_signature")
     helpdesk = hooks.client.post("/hooks/helpdesk?token=a", content=b"{}", headers=sign(b"{}", "m"))
     assert helpdesk.status_code == 202
+
+
+def test_dropbox_sign_reads_the_words_that_it_wants(hooks: Hooks, make_source: MakeSource) -> None:
+    path, now = make_source("dropbox-sign", "key"), str(int(time.time()))
+    right = hmac.digest(b"key", f"{now}callback_test".encode(), "sha256").hex()
+    event = {"event": {"event_time": now, "event_type": "callback_test", "event_hash": right}}
+    answers = [hooks.client.post(path, files={"json": (None, json.dumps(event))}) for _ in range(2)]
+    assert [(a.status_code, a.text) for a in answers] == [(200, "Hello API Event Received")] * 2
+    entry, again = hooks.entries()  # a boundary of its own makes each try another body
+    assert entry.key == again.key
+    assert entry.event_type == "callback_test"
+    assert read_payload(entry.body, entry.content_type) == event
+    assert code_of(hooks.client.post("/hooks/helpdesk", files={"json": "{}"}))[0] == 415

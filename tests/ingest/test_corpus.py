@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 
 from apps.ingest.certificates import certificates
 from apps.sources.models import Secret, Source
@@ -90,14 +91,15 @@ class Account:
         stored = self.secret = self._make_secret()
         if self.scheme in PROVIDERS_ALGORITHM:
             stored = public_pem(PROVIDERS_ALGORITHM[self.scheme])
-        source = Source.objects.create(
-            slug=f"of-{provider}",
-            name=provider,
-            scheme=self.scheme,
-            options=self.options,
-            pipeline=helpdesk.pipeline,
-        )
-        Secret.objects.create(source=source, value=stored)
+        with transaction.atomic():  # ingest must not see it before it has its secret
+            source = Source.objects.create(
+                slug=f"of-{provider}",
+                name=provider,
+                scheme=self.scheme,
+                options=self.options,
+                pipeline=helpdesk.pipeline,
+            )
+            Secret.objects.create(source=source, value=stored)
 
     def _make_secret(self) -> str:
         if self.scheme in PROVIDERS_ALGORITHM:

@@ -7,6 +7,8 @@ import pytest
 from apps.pipelines.payload import PayloadNotJson, PayloadTooDeep, read_payload
 
 FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=x"
+MULTIPART_BODY = b'--x\r\nContent-Disposition: form-data; name="json"\r\n\r\n{"a": 1}\r\n--x--\r\n'
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,8 @@ FORM = "application/x-www-form-urlencoded"
         (b"payload=%7B%22type%22%3A%22button%22%7D", FORM, {"type": "button"}),
         (b"payload=1&more=2", FORM, {"payload": "1", "more": "2"}),
         (b"", FORM, {}),
+        (MULTIPART_BODY, MULTIPART, {"a": 1}),
+        (b"no parts", MULTIPART, {"text": "no parts"}),
     ],
 )
 def test_it_reads_what_senders_send(raw: bytes, content_type: str, payload: object) -> None:

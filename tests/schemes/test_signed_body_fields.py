@@ -101,3 +101,58 @@ def test_every_item_of_adyen_has_to_be_right() -> None:
     adyen(adyen_item("PSP1"), adyen_item("PSP2"))
     with pytest.raises(SignatureRefused):
         adyen(adyen_item("PSP1"), adyen_item("PSP2", success="false"))
+
+
+DROPBOX_SIGN = {
+    "event": {"event_time": "1700000000", "event_type": "signature_request_signed"},
+    "signature_request": {"signature_request_id": "fa5c8a0b"},
+}
+
+
+def dropbox_sign_form(document: dict[str, Any], *names: str, more: str = "") -> bytes:
+    parts = [
+        f'--xYz\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{json.dumps(document)}\r\n'
+        for name in names
+    ]
+    return ("".join(parts) + more + "--xYz--\r\n").encode()
+
+
+def dropbox_sign_event(**changes: str) -> dict[str, Any]:
+    right = hmac.digest(b"key", b"1700000000signature_request_signed", "sha256").hex()
+    return DROPBOX_SIGN | {"event": {**DROPBOX_SIGN["event"], "event_hash": right} | changes}
+
+
+def dropbox_sign(body: bytes, kind: str = 'multipart/form-data; boundary="xYz"') -> Verified:
+    verifier = build_verifier("dropbox-sign", {}, ["key"])
+    return verifier.verify(request_with({"Content-Type": kind}, body))
+
+
+def test_dropbox_signs_event_stands_in_a_field_of_a_form() -> None:
+    event = dropbox_sign_event()
+    verified = dropbox_sign(dropbox_sign_form(event, "json"))
+    assert verified.event_type == "signature_request_signed"
+    assert verified.event_id == event["event"]["event_hash"] + "-fa5c8a0b"
+    other = dropbox_sign_form(event, "json", more='--xYz\r\nX: y; name="json"\r\n\r\n{}\r\n')
+    assert dropbox_sign(other) == verified
+
+
+@pytest.mark.parametrize("name", ["event_time", "event_type", "event_hash"])
+def test_dropbox_signs_signed_fields_count(name: str) -> None:
+    with pytest.raises(SignatureRefused):
+        dropbox_sign(dropbox_sign_form(dropbox_sign_event(**{name: "1700000001"}), "json"))
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["json", "json"], "multipart/form-data; boundary=xYz"),
+        (["other"], "multipart/form-data; boundary=xYz"),
+        (["json"], "multipart/form-data; boundary=other"),
+        (["json"], "multipart/form-data"),
+        (["x"] * 30 + ["json"], "multipart/form-data; boundary=xYz"),
+        (["json"], "application/json"),
+    ],
+)
+def test_a_form_of_another_shape_is_refused(names: list[str], kind: str) -> None:
+    with pytest.raises(SignatureRefused):
+        dropbox_sign(dropbox_sign_form(dropbox_sign_event(), *names), kind)

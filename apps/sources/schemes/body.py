@@ -16,6 +16,7 @@ import jmespath.functions
 
 from apps.sources.schemes.base import UNREAD, Request
 from apps.sources.schemes.form import MAX_PARAMETERS, is_form
+from apps.sources.schemes.multipart import get_json_field, is_multipart
 from apps.sources.schemes.options import WrongOptions
 
 _PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -29,6 +30,8 @@ Search = Callable[[Any], Any]
 def read_body(request: Request) -> Any:
     """The body as JSON, or a form as {name: first value}; None where it is neither.
 
+    Of a form with multipart/form-data it is the JSON in the field "json".
+
     Parsed once a request, however many ask.
     """
     document = _parsed(request)
@@ -36,15 +39,24 @@ def read_body(request: Request) -> Any:
 
 
 def is_json(request: Request) -> bool:
-    """Whether the body is JSON (a form is not)."""
+    """Whether the body is JSON (a form is not, but one with multipart/form-data may hold some)."""
     return not is_form(request) and _parsed(request) is not _UNREADABLE
 
 
 def _parsed(request: Request) -> Any:
     if request.document is UNREAD:
-        read = _read_form if is_form(request) else _read_json
-        request.document = read(request.body)
+        request.document = _parse(request)
     return request.document
+
+
+def _parse(request: Request) -> Any:
+    if is_form(request):
+        return _read_form(request.body)
+    content_type = request.headers.get(b"content-type", b"")
+    if not is_multipart(content_type):
+        return _read_json(request.body)
+    field = get_json_field(content_type, request.body)
+    return _UNREADABLE if field is None else _read_json(field)
 
 
 def _read_json(body: bytes) -> Any:
