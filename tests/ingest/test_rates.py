@@ -56,7 +56,7 @@ def test_a_burst_is_taken_and_what_follows_is_told_when_to_come_again(
 
 
 def test_who_waits_as_long_as_told_is_taken_in(hooks: Hooks, limited: Callable[..., None]) -> None:
-    limited(rate_per_minute=60, rate_burst=1)
+    limited(rate_per_minute=20, rate_burst=1)
 
     def refuse() -> Any:
         answer = hooks.post(event_id=f"msg_{time.time_ns()}")
