@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
-from apps.sources.schemes import SCHEMES, build_verifier, is_json, read_body, sign
-from apps.sources.schemes.labels import MAX_ID_CHARS, MAX_TYPE_CHARS, Labels
-from apps.sources.schemes.options import Options
-from apps.sources.schemes.providers import PROVIDERS
+from apps.sources.schemes import WrongOptions, build_verifier, is_json, read_body, sign
+from apps.sources.schemes.body import compile_path
+from apps.sources.schemes.labels import MAX_ID_CHARS, MAX_TYPE_CHARS
 from tests.schemes.requests import NOW, URL, request_with
 
 CUSTOM: dict[str, object] = {"event_id_path": "id", "event_type_path": "kind"}
@@ -77,47 +76,56 @@ def test_a_body_is_parsed_once_and_known_to_be_json_or_not() -> None:
     assert not is_json(request_with(form, b"a=1"))
 
 
-# The corpus: real payloads, whose type is known by the provider's own documentation.
-SAME_SCHEME = {"whatsapp": "meta-whatsapp"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def corpus(folder: Path) -> list[dict[str, Any]]:
-    items = json.loads((folder / "webhooks" / "corpus" / "index.json").read_text("utf-8"))
-    return [item for item in items if scheme_of(item) in SCHEMES and is_typed(item)]
+@pytest.mark.parametrize(
+    ("path", "document", "found"),
+    [
+        ("a || b", {"a": "", "b": "x"}, "x"),
+        ("a || join('.', [b, c])", {"b": "x", "c": "y"}, "x.y"),
+        ("a || join('.', [b, c])", {"a": "z", "b": "x", "c": "y"}, "z"),
+        ("a || b || c[0].d", {"c": [{"d": "x"}]}, "x"),
+        ("a || b | [0]", {"a": ["x"], "b": ["y"]}, "x"),
+        ("[1] || a", {"a": "x"}, "x"),
+        ("a || 'b||c'", {}, "b||c"),
+        ("parse_json(a).b", {"a": '{"b": "x"}'}, "x"),
+        ("parse_json(a)[0].b", {"a": '[{"b": "x"}]'}, "x"),
+        ("parse_json(a).b", {"a": "no json"}, None),
+        ("parse_json(a).b", {"a": '{"b": NaN}'}, None),
+        ("parse_json(a).b", {"a": {"b": "x"}}, None),
+        ("parse_json(a).b", {}, None),
+        ("a || parse_json(b).c", {"b": '{"c": "x"}'}, "x"),
+    ],
+)
+def test_the_short_way_through_a_path_finds_what_the_long_one_does(
+    path: str, document: Any, found: object
+) -> None:
+    assert compile_path("event_type_path", path)(document) == found
 
 
-def scheme_of(item: dict[str, Any]) -> str:
-    provider: str = item["provider"]
-    return SAME_SCHEME.get(provider, provider)
+@pytest.mark.parametrize("path", ["a ||", "|| a", "a || b..c", "a b", "nonsense(a)("])
+def test_a_path_that_is_none_is_named(path: str) -> None:
+    with pytest.raises(WrongOptions):
+        compile_path("event_type_path", path)
 
 
-def is_typed(item: dict[str, Any]) -> bool:
-    """Where the type is told by a header or the body, not by a file's name."""
-    is_named = item["event_type"] == item["provider"]
-    return str(item["event_type_from"]).startswith(("header", "body", "form")) and not is_named
+def test_mandrill_and_slack_put_json_into_a_form() -> None:
+    body = urlencode({"mandrill_events": '[{"event": "open"}]'}).encode()
+    headers = FORM | sign("mandrill", {}, "secret", body, NOW, "", "", url=URL)
+    verified = build_verifier("mandrill", {}, ["secret"]).verify(request_with(headers, body))
+    assert verified.event_type == "open"
+    body = urlencode({"payload": '{"type": "block_actions"}'}).encode()
+    headers = FORM | sign("slack", {}, "secret", body, NOW, "", "")
+    verified = build_verifier("slack", {}, ["secret"]).verify(request_with(headers, body))
+    assert verified.event_type == "block_actions"
 
 
-@pytest.mark.shared_data
-def test_the_corpus_goes_in_with_the_right_event_type(shared_data: Path) -> None:
-    wrong = []
-    for item in corpus(shared_data):
-        found = event_type(shared_data, item)
-        if found != item["event_type"]:
-            wrong.append((item["file"], item["event_type"], found))
-    assert wrong == []
-
-
-def event_type(folder: Path, item: dict[str, Any]) -> str:
-    """Signed as its provider would, where that can be done here; else only labelled."""
-    slug, body = scheme_of(item), (folder / "webhooks" / "corpus" / item["file"]).read_bytes()
-    options: dict[str, object] = {"tolerance_s": None} if slug == "linear" else {}
-    own = {"Content-Type": item["content_type"], **item["headers"]}
-    if not SCHEMES[slug].can_sign or PROVIDERS[slug].family.sign is None:
-        labels = Labels(Options({f.name: f.read({}) for f in PROVIDERS[slug].fields}))
-        return labels.verified(request_with(own, body), 0).event_type
-    secret = "user:password"
-    if slug in {"standard-webhooks", "openai", "clerk", "resend"}:
-        secret = "whsec_c2VjcmV0"
-    signed = sign(slug, options, secret, body, NOW, "msg_1", "", url=URL)
-    verifier = build_verifier(slug, options, [secret])
-    return verifier.verify(request_with(signed | own, body)).event_type
+def test_a_tickets_own_type_is_no_event_type_of_zendesk() -> None:
+    for body, found in (
+        (b'{"type": "zen:event-type:ticket.created"}', "zen:event-type:ticket.created"),
+        (b'{"ticket_id": 1, "type": "question"}', ""),
+    ):
+        headers = sign("zendesk", {}, "secret", body, NOW, "", "")
+        verified = build_verifier("zendesk", {}, ["secret"]).verify(request_with(headers, body))
+        assert verified.event_type == found
