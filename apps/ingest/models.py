@@ -28,7 +28,7 @@ class State(models.TextChoices):
 
 
 class RefusedRequest(models.Model):
-    """One request that a source did not take; the same body again counts up `times`."""
+    """One request that a source did not take; the same event again counts up `times`."""
 
     id = models.UUIDField(primary_key=True, default=new_event_id, editable=False)
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="refused_requests")

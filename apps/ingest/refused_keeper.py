@@ -64,7 +64,7 @@ class RefusedKeeper:
 
     def keep(self, source: SourceRow, request: Request, error: Refusal | SignatureRefused) -> None:
         """Let it be written soon, if it is worth keeping and there is room. Never waits."""
-        if not is_worth_keeping(error):
+        if not is_worth_keeping(error) or not settings.REFUSED_KEEP_COUNT:
             return
         with self._lock:
             if not self._has_room(source.pk, request):

@@ -1,4 +1,4 @@
-"""Writes refused requests: explained, encrypted, each body once, bounded for each source."""
+"""Writes refused requests: explained, encrypted, each event once, bounded for each source."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from apps.sources.schemes import (
     WrongOptions,
     build_verifier,
     explain,
+    get_id_headers,
 )
 from apps.vault.vault import VaultError, decrypt
 
@@ -34,7 +35,7 @@ EXPLAINED_OF_BATCH = 10
 DELETE_BATCH = 500
 
 Key = tuple[int, str, str]
-"""source id, code, digest of the body: what makes two refused requests the same"""
+"""source id, code, digest: what makes two refused requests the same"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,30 @@ def write(batch: Sequence[Refused], explained_max: int = EXPLAINED_OF_BATCH) -> 
 def _group(batch: Iterable[Refused]) -> dict[Key, Group]:
     groups: dict[Key, Group] = {}
     for refused in batch:
-        key = (refused.source.pk, refused.error.code, digest(refused.request.body))
+        key = (refused.source.pk, refused.error.code, digest(refused))
         group = groups.setdefault(key, Group(refused))
         group.times += 1
         group.last_at = max(group.last_at, refused.request.now)
     return groups
 
 
-def digest(body: bytes) -> str:
-    """Tells the same body again. Keyed, so that it betrays nothing of a short one."""
+def digest(refused: Refused) -> str:
+    """Tells the same event again: its body, and its id where the provider has a header for it.
+
+    Keyed, so that it betrays nothing of a short body.
+    """
+    source, request = refused.source, refused.request
+    try:
+        names = get_id_headers(source.scheme, source.options)
+    except WrongOptions:
+        names = ()
     key = hashlib.sha256(settings.SECRET_KEY.encode()).digest()
-    return hashlib.blake2b(body, key=key, digest_size=16).hexdigest()
+    told = hashlib.blake2b(key=key, digest_size=16)
+    for name in names:
+        value = request.headers.get(name, b"")
+        told.update(b"%d:%b" % (len(value), value))
+    told.update(request.body)
+    return told.hexdigest()
 
 
 def _explain_new(groups: dict[Key, Group], left: int) -> None:

@@ -118,9 +118,9 @@ def test_what_no_repair_can_mend_is_not_kept(hooks: Hooks) -> None:
     assert kept.code == "bad_signature"
 
 
-def test_the_same_body_again_counts_up(hooks: Hooks) -> None:
-    for number in range(3):
-        refuse(hooks, event_id=f"msg_{number}")
+def test_a_repeat_counts_up(hooks: Hooks) -> None:
+    for _ in range(3):
+        refuse(hooks)
     wait_until(lambda: get_times() == 3, 10, "three repeats")
 
     refuse(hooks)  # later, in another batch
@@ -128,6 +128,13 @@ def test_the_same_body_again_counts_up(hooks: Hooks) -> None:
     wait_until(lambda: get_times() == 4, 10, "a fourth")
     (kept,) = RefusedRequest.objects.all()
     assert kept.last_received_at > kept.received_at
+
+
+def test_the_same_body_under_another_id_is_another_event(hooks: Hooks) -> None:
+    refuse(hooks, event_id="msg_1")
+    refuse(hooks, event_id="msg_2")
+
+    assert [kept.times for kept in wait_for_kept(2)] == [1, 1]
 
 
 def get_times() -> int:

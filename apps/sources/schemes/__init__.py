@@ -24,6 +24,7 @@ from apps.sources.schemes.registry import (
     Answer,
     SchemeInfo,
     build_verifier,
+    get_id_headers,
     sample_request,
     sign,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "build_verifier",
     "can_make_secret",
     "explain",
+    "get_id_headers",
     "is_json",
     "make_secret",
     "read_body",

@@ -152,6 +152,17 @@ def sample_request(
     return SampleRequest("POST", url, headers, body)
 
 
+def get_id_headers(scheme: str, options: Mapping[str, object]) -> tuple[bytes, ...]:
+    """The headers by which this provider tells one event from another, also where nobody has
+    verified them. Raises `WrongOptions`.
+    """
+    provider = _provider(scheme)
+    complete = _complete(provider, options)
+    names = {field.name for field in provider.fields}
+    found = [complete.headers(name) for name in ("event_id_header", "id_header") if name in names]
+    return tuple(name for headers in found for name in headers)
+
+
 def _sign(provider: Provider, options: Options, event: Outgoing) -> dict[str, str]:
     headers = {}
     if name := options.first_header("event_type_header"):
