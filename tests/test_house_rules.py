@@ -30,6 +30,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "temporalio": ("workers", "apps.events.workflow_client", "bench"),
     "openai": ("apps.llm",),
     "cryptography.fernet": ("apps.vault",),
+    "phonenumbers": ("apps.pipelines.redaction",),
+    "stdnum": ("apps.pipelines.redaction",),
     "requests": (),
     "httpx": ("bench",),
     "httpx2": ("apps.llm", "bench"),  # what openai is built on

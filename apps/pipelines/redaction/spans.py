@@ -1,0 +1,83 @@
+"""Where something was found in a text, and what stands around it."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+BEFORE_CHARS = 40
+AFTER_CHARS = 25
+_CJK = 0x2E80  # from here on, scripts write words without spaces between them
+
+
+@dataclass(frozen=True)
+class Span:
+    """`text[start:end]` is to be masked as `[NAME_…]`."""
+
+    start: int
+    end: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of the payload, and the name it stands under there (`phone`, `iban`), if any."""
+
+    text: str
+    key: str = ""
+
+    def before(self, start: int) -> str:
+        """What leads to a place: the last words, behind the name of the field."""
+        return f"{self.key}: {self.text[max(0, start - BEFORE_CHARS) : start]}"
+
+    def around(self, start: int, end: int) -> str:
+        return f"{self.before(start)} … {self.text[end : end + AFTER_CHARS]}"
+
+    def begins_alone(self, start: int, glue: str = "") -> bool:
+        """Whether no letter, digit or character of `glue` is stuck to its front."""
+        return not start or not _sticks(self.text[start - 1], glue)
+
+    def ends_alone(self, end: int, glue: str = "") -> bool:
+        """The same of its end."""
+        return end == len(self.text) or not _sticks(self.text[end], glue)
+
+
+def _sticks(char: str, glue: str) -> bool:
+    return char in glue or (char.isalnum() and ord(char) < _CJK)
+
+
+def get_digits(text: str) -> str:
+    """The decimal digits in it, of whatever script, as ASCII."""
+    if text.isascii():
+        return "".join(filter(str.isdecimal, text))
+    return "".join(str(unicodedata.decimal(char)) for char in text if char.isdecimal())
+
+
+def join_groups(
+    text: str,
+    groups: list[tuple[int, int]],
+    sizes: range,
+    most: int,
+    is_one: Callable[[int, int], bool],
+) -> Iterator[tuple[int, int]]:
+    """Places where up to `most` neighbouring groups of digits are one number, as `is_one` says.
+
+    Of several from the same place the longest; `sizes` are the digits it may have.
+    """
+    counts = [len(get_digits(text[start:end])) for start, end in groups]
+    at = 0
+    while at < len(groups):
+        total, lasts = 0, []
+        for last in range(at, min(len(groups), at + most)):
+            total += counts[last]
+            if total >= sizes.stop:
+                break
+            if total >= sizes.start:
+                lasts.append(last)
+        start = groups[at][0]
+        found = next((last for last in reversed(lasts) if is_one(start, groups[last][1])), None)
+        if found is not None:
+            yield start, groups[found][1]
+            at = found
+        at += 1
