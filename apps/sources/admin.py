@@ -90,7 +90,9 @@ class SourceAdmin(AuditedAdmin):
         """What most take as it stands: then only Enter is left to press."""
         info = SCHEMES[request.GET["scheme"]]
         pipelines = list(Pipeline.objects.values_list("pk", flat=True)[:2])
-        initial = {"name": info.label, "slug": Source.find_free_slug(info.slug)}
+        initial: dict[str, Any] = {}
+        if info.slug not in GENERAL:  # such a sender has a name of its own
+            initial = {"name": info.label, "slug": Source.find_free_slug(info.slug)}
         return initial | ({"pipeline": pipelines[0]} if len(pipelines) == 1 else {})
 
     def get_form(

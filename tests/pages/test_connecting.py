@@ -325,3 +325,9 @@ def test_the_options_of_an_unknown_sender_are_open(client: Client, triage: Pipel
     known = text_of(client.get(f"{ADD}?scheme=github"))
     count = custom.count("collapse"), known.count("collapse")
     assert count[0] < count[1]
+
+
+def test_a_sender_without_an_entry_is_given_its_own_name(client: Client, triage: Pipeline) -> None:
+    html = text_of(client.get(f"{ADD}?scheme=hmac"))
+    assert 'value="Custom signature"' not in html
+    assert 'aria-label="Add source"' not in html  # it is what the page does already
