@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from cryptography import x509
@@ -19,8 +20,9 @@ from apps.destinations.egress import EgressError, get
 logger = logging.getLogger(__name__)
 
 MAX_KEPT = 32
-# Strangers can ask for any name at a provider's host: so many are looked for at once, no more.
+# Strangers can ask for any name at a provider's host: we must not knock there for each of them.
 MAX_FETCHES = 4
+MAX_FETCHES_A_MINUTE = 30
 FETCH_TIMEOUT_S = 5.0
 # How long a request waits for its certificate; after that its sender is asked to try again.
 WAIT_S = 0.8
@@ -34,6 +36,7 @@ class Certificates:
         self._known: dict[str, bytes] = {}
         self._fetches: dict[str, Future[None]] = {}
         self._again_at: dict[str, float] = {}  # after a failure; monotonic seconds
+        self._started: deque[float] = deque(maxlen=MAX_FETCHES_A_MINUTE)
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(MAX_FETCHES, thread_name_prefix="certificates")
 
@@ -54,10 +57,15 @@ class Certificates:
             if url in self._fetches:
                 return self._fetches[url]
             self._again_at = {url: at for url, at in self._again_at.items() if at > now}
-            if url in self._again_at or len(self._fetches) >= MAX_FETCHES:
+            if url in self._again_at or self._is_busy(now):
                 return None
+            self._started.append(now)
             fetch = self._fetches[url] = self._threads.submit(self._fetch, url)
             return fetch
+
+    def _is_busy(self, now: float) -> bool:
+        is_full = len(self._started) == MAX_FETCHES_A_MINUTE and self._started[0] > now - 60
+        return is_full or len(self._fetches) >= MAX_FETCHES
 
     def _fetch(self, url: str) -> None:
         try:

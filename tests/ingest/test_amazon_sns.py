@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from apps.ingest.certificates import MAX_FETCHES, Certificates, certificates
+from apps.ingest.certificates import MAX_FETCHES, MAX_FETCHES_A_MINUTE, Certificates, certificates
 from apps.sources.models import Source
 from tests.fixtures.fake_amazon import (
     CERTIFICATE_PATH,
@@ -32,6 +32,7 @@ def _no_certificate_is_known() -> Iterator[None]:
     wait_until(lambda: not certificates._fetches, 10, "the end of the last fetch")
     certificates._known.clear()
     certificates._again_at.clear()
+    certificates._started.clear()
 
 
 @pytest.fixture
@@ -155,3 +156,11 @@ def test_strangers_cannot_have_any_number_of_addresses_asked_for(fake_amazon: Fa
         fetch.result(10)
     assert kept.get(CERTIFICATE_URL) is None
     assert not kept._fetches
+
+
+def test_nor_any_number_in_a_minute(fake_amazon: FakeAmazon) -> None:
+    kept = Certificates()
+    for number in range(2 * MAX_FETCHES_A_MINUTE):
+        if fetch := kept._start(f"https://{HOST}/{number}.pem"):
+            fetch.result(10)
+    assert len(fake_amazon.visits) == MAX_FETCHES_A_MINUTE
