@@ -14,6 +14,7 @@ from apps.events.models import Status
 from apps.sources.models import Source
 from tests.api.clients import assert_problem, with_session, with_token
 from tests.fixtures.cast import make_event, make_user
+from tests.fixtures.refused import OTHER_SECRET, make_refused
 
 ADMIN, SUPPORT, VIEWER = {"admin"}, {"admin", "support"}, {"admin", "support", "viewer"}
 PIPELINE = {"slug": "p2", "name": "P2", "prompt": "Say {{ text }}", "destination": "inbox"}
@@ -42,6 +43,13 @@ DOORS = (
     Door("post", "dead-letters/retry/", SUPPORT, 202, {}),
     Door("post", "dead-letters/discard/", SUPPORT, 200, {}),
     Door("post", "dead-letters/unbury/", SUPPORT, 202, {}),
+    Door("get", "refused-requests/", VIEWER),
+    Door("get", "refused-requests/{refused}/", VIEWER),
+    Door("post", "refused-requests/{refused}/verify/", VIEWER),
+    Door("post", "refused-requests/{refused}/accept/", SUPPORT, 409),  # it does not pass
+    Door("post", "refused-requests/{refused}/discard/", SUPPORT),
+    Door("post", "refused-requests/accept/", SUPPORT, 200, {}),
+    Door("post", "refused-requests/discard/", SUPPORT, 200, {}),
     Door("get", "stats/", VIEWER),
     Door("get", "sources/", VIEWER),
     Door("get", "sources/helpdesk/", VIEWER),
@@ -85,6 +93,7 @@ def knock(door: Door, user: User, helpdesk: Source) -> Any:
     names = {
         "event": event.public_id,
         "secret": helpdesk.secrets.get().pk,
+        "refused": make_refused(helpdesk, secret=OTHER_SECRET).public_id,
         "token": user.api_tokens.get().pk,
     }
     path = "/api/v1/" + door.path.format(**names)
@@ -108,13 +117,12 @@ def test_a_stranger_comes_in_nowhere(helpdesk: Source, charlie: User, door: Door
 
 def test_every_action_of_the_api_stands_in_the_table() -> None:
     actions = {
-        (noun, action.name if hasattr(action, "name") else action.__name__)
+        (noun, action.url_path)
         for noun, view_set in NOUNS.items()
         for action in view_set.get_extra_actions()
     }
     known = {(door.path.split("/")[0], door.path.rstrip("/").split("/")[-1]) for door in DOORS}
-    missing = {(noun, name.lower()) for noun, name in actions} - known
-    assert not missing
+    assert not actions - known
 
 
 def test_every_action_says_what_it_needs() -> None:
