@@ -228,7 +228,8 @@ async def test_a_duplicate_of_what_the_queue_had_is_found_when_it_is_fed(
     assert await append(appenders, b"a", own_id=b"f" * 32) == b""
     valkey.start()
     await until(lambda: is_direct(appenders), "the direct way")
-    assert get_keys(valkey.address) == [b"a"]
+    # Its sender was told an id of its own: the database must hear of both.
+    assert get_keys(valkey.address) == [b"a", b"a"]
 
 
 # --- Full and broken disks ------------------------------------------------------------------------
@@ -324,6 +325,24 @@ async def test_a_failed_fsync_is_no_acknowledgement(
     await cut_off.stop()
 
 
+async def test_a_duplicate_is_not_told_the_id_of_an_event_that_was_lost(
+    cut_off: Appenders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        time.sleep(0.3)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        first = append(cut_off, b"a")
+        await asyncio.sleep(0.1)  # it is being written: the duplicate goes with the next group
+        second = append(cut_off, b"a", own_id=b"f" * 32)
+        for answer in (first, second):
+            with pytest.raises(QueueDown):
+                await answer
+    await cut_off.stop()
+
+
 async def test_a_disk_that_hangs_is_answered_within_two_seconds(
     valkey: Server, cut_off: Appenders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,16 +410,32 @@ async def test_what_waits_at_the_stop_is_fed_after_the_next_start(
     assert list(spool_dir.iterdir()) == []
 
 
+async def test_at_the_start_new_events_wait_for_those_left_behind_to_be_read(
+    valkey: Server, cut_off: Appenders
+) -> None:
+    left = keys("left", 30_000)
+    for start in range(0, len(left), 5000):
+        await append_all(cut_off, left[start : start + 5000])
+    await cut_off.stop()
+    valkey.start()
+    again = Appenders()
+    again.start()
+    new: list[bytes] = []
+    while not new or not is_direct(again):
+        new.append(b"new %d" % len(new))
+        await append(again, new[-1])
+    assert get_keys(valkey.address) == left + new
+    await again.stop()
+
+
 CHILD = """
 import asyncio, sys
 import django
 django.setup()
-from django.conf import settings
 from apps.streams.appender import Appenders
 from tests.streams.test_spool import append, keys
 
 async def main():
-    settings.QUEUE_URLS = ["unix:///nowhere.sock"]
     appenders = Appenders()
     appenders.start()
     for key in keys(sys.argv[1], 200):
@@ -412,12 +447,12 @@ asyncio.run(main())
 """
 
 
-def spool_and_die(name: str, spool_dir: Path) -> None:
-    """A process that has acknowledged 200 events and is killed."""
+def spool_and_die(name: str, spool_dir: Path, url: str = "unix:///nowhere.sock") -> None:
+    """A process that acknowledges 200 events while the queue is down, and is killed."""
     environ = os.environ | {
         "SPOOL_DIR": str(spool_dir),
         "PYTHONPATH": str(BASE_DIR),
-        "QUEUE_URL": "unix:///nowhere.sock",
+        "QUEUE_URL": url,
     }
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, name], stdout=subprocess.PIPE, env=environ
@@ -436,13 +471,28 @@ async def test_what_a_killed_process_left_is_adopted_once(valkey: Server, spool_
         appenders.start()
     await until(lambda: all(is_direct(each) for each in both), "the direct way")
     await asyncio.to_thread(spool_and_die, "left", spool_dir)
-    await until(lambda: len(get_keys(valkey.address)) == 200, "the adoption")
-    await until(lambda: all(is_direct(each) for each in both), "the direct way")
+    await until(lambda: FED._value.get() - fed == 200, "the adoption")
+    await until(lambda: not get_files(spool_dir), "an empty spool")
     assert get_keys(valkey.address) == keys("left", 200)
-    assert FED._value.get() - fed == 200
     for appenders in both:
         await appenders.stop()
+    assert FED._value.get() - fed == 200
     assert list(spool_dir.iterdir()) == []
+
+
+async def test_what_is_adopted_goes_before_what_waits_already(
+    valkey: Server, cut_off: Appenders, spool_dir: Path
+) -> None:
+    await append_all(cut_off, keys("own", 300))
+    feeder: Any = cut_off._shards[0]._spool
+    await until(lambda: feeder._loaded, "the first try to feed them")
+    await asyncio.to_thread(spool_and_die, "left", spool_dir, valkey.address)
+    await until(lambda: feeder.lane.waiting == 500, "the adoption")
+    await append_all(cut_off, keys("later", 3))
+    valkey.start()
+    await until(lambda: is_direct(cut_off), "the direct way")
+    assert get_keys(valkey.address) == keys("left", 200) + keys("own", 300) + keys("later", 3)
+    await cut_off.stop()
 
 
 async def test_fed_again_after_a_crash_it_is_still_each_event_once(
