@@ -8,7 +8,7 @@ from django.utils.timesince import timesince
 
 from apps.sources.models import Source
 from apps.sources.picker import describe_labels
-from apps.sources.sample_request import get_hook_url, make_request
+from apps.sources.sample_request import get_hook_url, get_sample_type, make_request
 from apps.sources.schemes import SCHEMES, WrongOptions
 from apps.sources.snippets import UnrecordedSigning, write_snippets
 
@@ -48,9 +48,15 @@ def get_trial(source: Source, new_secret: str = "") -> dict[str, Any]:
     if scheme is None or (scheme.needs_secret and not active):
         return {}
     value = active[-1].value if active else ""
-    url, shows = get_hook_url(source), bool(new_secret)
     try:
-        snippets = write_snippets(source.scheme, source.options, value, url, shows_secret=shows)
+        snippets = write_snippets(
+            source.scheme,
+            source.options,
+            value,
+            get_hook_url(source),
+            event_type=get_sample_type(source),
+            shows_secret=bool(new_secret),
+        )
     except WrongOptions as error:
         return {"why_not": error.message}
     except UnrecordedSigning:

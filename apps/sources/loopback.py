@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ MAX_SHOWN_CHARS = 2000
 class Outcome:
     """What the server answered; `status` is 0 where it could not be reached.
 
-    `detail` is a plain sentence where it refused, `event_id` is evt_… where it accepted.
+    `detail` is a plain sentence where it did not take the event, `event_id` is evt_… where it did.
     """
 
     status: int
@@ -33,7 +34,7 @@ class Outcome:
 
     @property
     def is_accepted(self) -> bool:
-        return 200 <= self.status < 300
+        return 200 <= self.status < 300 and not self.detail
 
 
 def post(request: SampleRequest, host: str, port: str) -> Outcome:
@@ -63,4 +64,8 @@ def _read(status: int, body: str) -> Outcome:
         document = None
     fields = document if isinstance(document, dict) else {}
     detail, event_id = str(fields.get("detail", "")), str(fields.get("id", ""))
+    if fields.get("ignored"):
+        detail = "Ignored: the source does not take events of this type."
+    if status == HTTPStatus.FORBIDDEN:
+        detail += " The test comes from this server itself."
     return Outcome(status, body[:MAX_SHOWN_CHARS], detail, event_id)

@@ -26,8 +26,14 @@ def get_sample_fields(event_id: str) -> dict[str, str]:
     return {"text": SAMPLE_TEXT, "test_event": event_id}
 
 
+def get_sample_type(source: Source) -> str:
+    """A type that the source's rules take."""
+    wanted = source.rules.get("event_types") or [EVENT_TYPE]
+    return str(wanted[0]).replace("*", EVENT_TYPE)
+
+
 def make_request(
-    source: Source, fields: Mapping[str, str] | None = None, event_type: str = EVENT_TYPE
+    source: Source, fields: Mapping[str, str] | None = None, event_type: str = ""
 ) -> SampleRequest:
     """One new test event, signed now with the newest secret; its id begins with `test_`.
 
@@ -47,12 +53,12 @@ def make_request(
         time.time(),
         fields=get_sample_fields(event_id) if fields is None else fields,
         event_id=event_id,
-        event_type=event_type,
+        event_type=event_type or get_sample_type(source),
     )
 
 
 def get_curl(
-    source: Source, fields: Mapping[str, str] | None = None, event_type: str = EVENT_TYPE
+    source: Source, fields: Mapping[str, str] | None = None, event_type: str = ""
 ) -> str | None:
     """A command that posts one test event; None where nobody but the provider can sign.
 

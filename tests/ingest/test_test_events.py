@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -18,6 +19,7 @@ from apps.sources.sample_request import make_request
 from apps.sources.schemes import SCHEMES, make_secret
 from tests.ingest.conftest import Hooks
 from tests.pages.conftest import IN_MEMORY
+from tests.waiting import wait_until
 
 
 class Admin:
@@ -84,6 +86,38 @@ def test_a_refusal_is_shown_in_its_own_words(admin: Admin, helpdesk: Source) -> 
     assert "503" in html
     assert "paused" in html
     assert "accepted" not in html
+
+
+def test_it_has_a_type_that_the_rules_take(admin: Admin, hooks: Hooks, helpdesk: Source) -> None:
+    helpdesk.rules = {"event_types": ["ticket.*", "order"]}
+    helpdesk.save()
+    wait_until(lambda: hooks.post(event_id=uuid4().hex).json() == {"ignored": True}, 5)
+
+    assert "accepted" in admin.press(helpdesk)
+
+    assert hooks.entries()[-1].event_type == "ticket.test"
+
+
+def test_one_that_is_ignored_is_not_called_accepted(
+    admin: Admin, hooks: Hooks, triage: Pipeline
+) -> None:
+    source = make_source("linear", triage)  # its type is made of two fields: none can be written
+    source.rules = {"event_types": ["Issue.create"]}
+    source.save()
+
+    def is_ignored() -> bool:
+        return "Ignored: the source does not take events of this type." in admin.press(source)
+
+    wait_until(is_ignored, 5)
+
+
+def test_a_test_from_an_address_that_is_not_listed_says_whose_it_is(
+    admin: Admin, helpdesk: Source
+) -> None:
+    helpdesk.rules = {"addresses": ["192.0.2.0/24"]}
+    helpdesk.save()
+    wait_until(lambda: "403" in admin.press(helpdesk), 5)
+    assert "comes from this server itself" in admin.press(helpdesk)
 
 
 def test_without_a_secret_nothing_is_sent(admin: Admin, hooks: Hooks, helpdesk: Source) -> None:

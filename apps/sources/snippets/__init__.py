@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from apps.sources.sample_request import EVENT_TYPE
 from apps.sources.snippets.javascript import write_javascript
 from apps.sources.snippets.python import write_python
 from apps.sources.snippets.recipe import Recipe, UnrecordedSigning, make_recipe
@@ -57,6 +58,7 @@ def write_snippets(
     secret: str,
     url: str,
     *,
+    event_type: str = EVENT_TYPE,
     shows_secret: bool = False,
 ) -> list[Snippet]:
     """One for each language. Without `shows_secret` they ask for the secret when they run.
@@ -64,7 +66,7 @@ def write_snippets(
     Raises `WrongOptions` where only the provider can sign, and `UnrecordedSigning` where it is not
     known how.
     """
-    recipe = make_recipe(scheme, options, secret, url)
+    recipe = make_recipe(scheme, options, secret, url, event_type)
     shown = secret if shows_secret else None
     return [
         Snippet(each.slug, each.label, each.hint, each.write(recipe, shown)) for each in LANGUAGES

@@ -88,22 +88,32 @@ class Recipe:
     headers: tuple[tuple[str, Parts], ...]
 
 
-def make_recipe(scheme: str, options: Mapping[str, object], secret: str, url: str) -> Recipe:
+def make_recipe(
+    scheme: str,
+    options: Mapping[str, object],
+    secret: str,
+    url: str,
+    event_type: str = EVENT_TYPE,
+) -> Recipe:
     """The recipe for a source. Of `secret` only its form counts; it never gets into the recipe.
 
     Raises `WrongOptions` where only the provider can sign, and `UnrecordedSigning`.
     """
-    _sample(scheme, options, secret, url)  # says why not, where the secret is a public key
-    recipe, other = (_record(scheme, options, secret, url) for _ in range(2))
+    _sample(
+        scheme, options, secret, url, event_type
+    )  # says why not, where the secret is a public key
+    recipe, other = (_record(scheme, options, secret, url, event_type) for _ in range(2))
     if recipe != other:  # something of a stand-in is left in it
         raise UnrecordedSigning(f"There is no program for {SCHEMES[scheme].label} yet.")
     return recipe
 
 
-def _record(scheme: str, options: Mapping[str, object], secret: str, url: str) -> Recipe:
+def _record(
+    scheme: str, options: Mapping[str, object], secret: str, url: str, event_type: str
+) -> Recipe:
     stand_in = _stand_in(scheme, options, secret)
     with recorded_signings() as signings:
-        request = _sample(scheme, options, stand_in, url)
+        request = _sample(scheme, options, stand_in, url, event_type)
     return _generalise(request, signings, stand_in)
 
 
@@ -115,10 +125,12 @@ def _stand_in(scheme: str, options: Mapping[str, object], secret: str) -> str:
     return made
 
 
-def _sample(scheme: str, options: Mapping[str, object], secret: str, url: str) -> SampleRequest:
+def _sample(
+    scheme: str, options: Mapping[str, object], secret: str, url: str, event_type: str
+) -> SampleRequest:
     fields = get_sample_fields(_EVENT_ID)
     return sample_request(
-        scheme, options, secret, url, _NOW, fields=fields, event_id=_EVENT_ID, event_type=EVENT_TYPE
+        scheme, options, secret, url, _NOW, fields=fields, event_id=_EVENT_ID, event_type=event_type
     )
 
 
