@@ -99,9 +99,8 @@ def make_recipe(
 
     Raises `WrongOptions` where only the provider can sign, and `UnrecordedSigning`.
     """
-    _sample(
-        scheme, options, secret, url, event_type
-    )  # says why not, where the secret is a public key
+    # Asked first, because it says why not where the secret is a public key.
+    _sample(scheme, options, secret, url, event_type)
     recipe, other = (_record(scheme, options, secret, url, event_type) for _ in range(2))
     if recipe != other:  # something of a stand-in is left in it
         raise UnrecordedSigning(f"There is no program for {SCHEMES[scheme].label} yet.")
