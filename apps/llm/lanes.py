@@ -1,0 +1,37 @@
+"""A lane: one model of one provider. Limits and circuit breaker hold for a lane, in all workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """What a provider grants for a model: calls and tokens a minute, calls at once; 0 is none."""
+
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrency: int = 0
+
+
+@dataclass(frozen=True)
+class Lane:
+    """`provider` is a name that people know it by: its host, where nobody gave it another."""
+
+    provider: str
+    model: str
+    limits: ModelLimits = ModelLimits()
+
+    @property
+    def key(self) -> str:
+        """What its state is kept under. A model's name may hold slashes, a provider's does not."""
+        return f"{self.provider}/{self.model}"
+
+
+def get_lane(model: str) -> Lane:
+    """The lane of a model at the provider of the settings."""
+    provider = urlsplit(settings.OPENAI_BASE_URL).netloc.rpartition("@")[2] or "api.openai.com"
+    return Lane(provider, model, ModelLimits())
