@@ -21,7 +21,7 @@ BYTES_MAX = 5_000_000
 TIME_MAX_S = 2.0
 SHOWN = 20
 
-TAKEN, IGNORED_LABEL, REFUSED, HELD, LATER = "taken", "ignored", "refused", "held", "later"
+FATES = TAKEN, HELD, REFUSED, LEFT, LATER = "taken", "held", "refused", "ignored", "later"
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Fate:
 
 @dataclass
 class Rehearsal:
-    """`counts` by what would have happened: taken, ignored, refused, held, later (429)."""
+    """`counts` by what would have happened, one of FATES; later is a 429."""
 
     looked_at: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(FATES, 0)))
     shown: list[Fate] = field(default_factory=list)
 
     def note(self, event: Event, what: str, why: str = "") -> None:
@@ -68,7 +68,7 @@ def rehearse(source: Source, rules: Rules) -> Rehearsal:
         try:
             why, _ = gate.check(request, verified, b"") if gate else (b"", b"")
         except EventIgnored as error:
-            rehearsal.note(event, IGNORED_LABEL, str(error))
+            rehearsal.note(event, LEFT, str(error))
         except Refusal as error:
             rehearsal.note(event, REFUSED, str(error))
         else:

@@ -16,9 +16,11 @@ from apps.api.configuration import ConfigurationViewSet
 from apps.api.permissions import Needs
 from apps.api.problems import Conflict
 from apps.api.serializers import SlugOnceMixin, StrictSerializer
+from apps.ingest.rehearsal import rehearse
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Secret, Source, SourceInUse
-from apps.sources.rules import compare
+from apps.sources.rehearsal_api import RehearsalRequestSerializer, RehearsalSerializer
+from apps.sources.rules import Rules, compare
 from apps.sources.rules_field import RulesField, check_rules
 from apps.sources.schemes import WrongOptions, build_verifier
 
@@ -111,6 +113,7 @@ class SourceViewSet(ConfigurationViewSet):
         "destroy": Needs("config:write", "sources.delete_source"),
         "pause": Needs("config:write", "sources.change_source"),
         "resume": Needs("config:write", "sources.change_source"),
+        "rehearse": Needs("config:write", "sources.change_source"),
     }
     serializer_class = SourceSerializer
     queryset = Source.objects.select_related("pipeline")
@@ -152,3 +155,14 @@ class SourceViewSet(ConfigurationViewSet):
                 raise Conflict("The source is not paused.")
             self.record("source.resume", source)
         return Response(self.get_serializer(source).data)
+
+    @extend_schema(request=RehearsalRequestSerializer, responses=RehearsalSerializer)
+    @action(detail=True, methods=["post"])
+    def rehearse(self, request: Request, slug: str) -> Response:
+        """What these rules would have made of the newest events. Nothing is saved."""
+        source: Source = self.get_object()
+        asked = RehearsalRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        rules = asked.validated_data["rules"]
+        check_rules(rules, source.scheme, source.options)
+        return Response(RehearsalSerializer(rehearse(source, Rules.parse(rules))).data)

@@ -57,6 +57,7 @@ DOORS = (
     Door("patch", "sources/helpdesk/", ADMIN, 200, {"name": "Desk"}),
     Door("post", "sources/helpdesk/pause/", ADMIN),
     Door("post", "sources/helpdesk/resume/", ADMIN, 409),
+    Door("post", "sources/helpdesk/rehearse/", ADMIN, 200, {"rules": {}}),
     Door("delete", "sources/helpdesk/", ADMIN, 409),
     Door("get", "secrets/", ADMIN),
     Door("get", "secrets/{secret}/", ADMIN),

@@ -13,7 +13,7 @@ from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
 from apps.sources.rules import Rules
 from tests.api.clients import assert_problem, with_token
-from tests.fixtures.cast import WEBHOOK_SECRET
+from tests.fixtures.cast import WEBHOOK_SECRET, make_event
 
 URL = "/api/v1/sources/helpdesk/"
 
@@ -103,3 +103,33 @@ def test_who_only_views_reads_them_and_changes_none(vera: User, helpdesk: Source
     client = with_token(vera)
     assert client.get(URL).json()["rules"]["max_depth"] is None
     assert_problem(client.patch(URL, {"rules": {"max_depth": 5}}), 403)
+
+
+def test_rules_are_tried_on_past_events_and_not_saved(client: APIClient, helpdesk: Source) -> None:
+    make_event(helpdesk, b'{"amount": 1}')
+    off = make_event(helpdesk, b'{"amount": "4711"}')
+    schema = {"properties": {"amount": {"type": "number"}}}
+    answer = client.post(f"{URL}rehearse/", {"rules": {"schema": schema}})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "looked_at": 2,
+        "counts": {"taken": 1, "held": 0, "refused": 1, "ignored": 0, "later": 0},
+        "events": [
+            {
+                "event": off.public_id,
+                "what": "refused",
+                "why": "The body does not fit the source's JSON Schema at properties/amount/type.",
+            }
+        ],
+    }
+    helpdesk.refresh_from_db()
+    assert helpdesk.rules == {}
+
+
+def test_a_wrong_rule_is_not_tried(client: APIClient, helpdesk: Source) -> None:
+    problem = assert_problem(client.post(f"{URL}rehearse/", {"rules": {"max_depth": 0}}), 400)
+    assert list(problem["errors"]) == ["rules.max_depth"]
+
+
+def test_who_only_views_tries_none(vera: User, helpdesk: Source) -> None:
+    assert_problem(with_token(vera).post(f"{URL}rehearse/", {"rules": {}}), 403)
