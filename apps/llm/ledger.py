@@ -55,6 +55,7 @@ def open_call(event: Event, request: PreparedRequest, number: int = 1) -> LLMCal
                 owner=get_owner(),
                 model=request.model[:120],
                 request=request.body,
+                masked=dict(request.masked),
                 intended_at=timezone.now(),
             )
     except IntegrityError:

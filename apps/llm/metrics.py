@@ -14,4 +14,7 @@ CALL_SECONDS = Histogram(
     "From the request's leaving to its answer or failure",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160),
 )
+MASKED = Counter(
+    "pipeline_redacted_total", "Values hidden from the model, once for each request", ["kind"]
+)
 COST_USD = Counter("pipeline_llm_cost_usd_total", "US dollars paid for answers")

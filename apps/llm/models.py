@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.events.models import Event
+from apps.pipelines.redaction.kinds import describe_counts
 
 
 class LLMCall(models.Model):
@@ -26,6 +27,7 @@ class LLMCall(models.Model):
     owner = models.CharField(max_length=120, blank=True)  # process that sends: host/pid/start
     model = models.CharField(max_length=120)
     request = models.JSONField()
+    masked = models.JSONField(default=dict, blank=True)  # how many values of each kind it hides
     answer = models.TextField(blank=True)
     problem = models.CharField(max_length=60, blank=True)  # why the answer can't be used
     provider_request_id = models.CharField(max_length=120, blank=True)
@@ -52,3 +54,8 @@ class LLMCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.state}"
+
+    @property
+    def masked_in_words(self) -> str:
+        """`3 e-mail addresses and 1 card number`; empty where nothing was masked."""
+        return describe_counts(self.masked)

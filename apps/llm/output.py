@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from apps.pipelines.json_schema import NotCheckable, OffSchema, Schema
+from apps.pipelines.redaction.placeholders import UnmaskedTooLarge, unmask
 
 MAX_ANSWER_CHARS = 500_000
 _FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?\s*```\Z", re.DOTALL)
@@ -21,17 +23,31 @@ class UnfitAnswer(ValueError):
         self.code = code
 
 
-def read_answer(text: str, schema: dict[str, Any]) -> Any:
-    """The text itself without a schema, else the JSON in it; raises `UnfitAnswer`."""
+def read_answer(text: str, schema: dict[str, Any], hidden: Mapping[str, str] | None = None) -> Any:
+    """The text itself without a schema, else the JSON in it; raises `UnfitAnswer`.
+
+    `hidden` are the values that the answer's marks stand for: what is checked is what will be
+    delivered.
+    """
     if len(text) > MAX_ANSWER_CHARS:
         raise UnfitAnswer("answer_too_large", f"It is longer than {MAX_ANSWER_CHARS:,} characters.")
     if not schema:
-        _check_text(text)
-        return text
-    answer = _parse(text)
+        plain: str = _restore(text, hidden or {})
+        _check_text(plain)
+        return plain
+    answer = _restore(_parse(text), hidden or {})
     _check_texts(answer)
     _check_fits(answer, schema)
     return answer
+
+
+def _restore(answer: Any, hidden: Mapping[str, str]) -> Any:
+    try:
+        return unmask(answer, hidden)
+    except UnmaskedTooLarge as error:
+        raise UnfitAnswer("answer_too_large", str(error)) from None
+    except RecursionError:
+        raise UnfitAnswer("answer_not_json", "The answer is nested too deeply.") from None
 
 
 def _parse(text: str) -> Any:

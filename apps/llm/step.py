@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from apps.events.models import Event
 from apps.llm import ledger
-from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD
+from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD, MASKED
 from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.pricing import get_cost_usd
@@ -91,12 +92,23 @@ def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> L
     usable = [call for call in calls if call.state == State.ANSWERED and not call.problem]
     if usable:
         ledger.reuse(usable[0])
-        return LLMAnswer(read_answer(usable[0].answer, request.output_schema), Decimal(0), True)
+        hidden = _get_hidden(usable[0], request)
+        answer = read_answer(usable[0].answer, request.output_schema, hidden)
+        return LLMAnswer(answer, Decimal(0), True)
     same = [call for call in calls if call.request_hash == request.hash]
     for call in calls:
         # Other requests count too: OPENAI_MODEL may have changed while one was under way.
         _check_settled(call, event, version)
     return _ask(_claim(same, event, request), version, request)
+
+
+def _get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
+    """What the marks of a recorded answer stand for, if they are those of this request.
+
+    A newer version of a library may find one value more, and number the others differently.
+    """
+    is_same = call.request.get("messages") == request.body["messages"]
+    return request.hidden if is_same else {}
 
 
 def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> None:
@@ -120,6 +132,8 @@ def _claim(same: list[LLMCall], event: Event, request: PreparedRequest) -> LLMCa
         raise AnswerInvalid(sentence, code=problem, cost_usd=Decimal(0))
     else:
         claimed = ledger.open_call(event, request, number=len(same) + 1)
+        for kind, count in request.masked.items() if claimed else ():
+            MASKED.labels(kind).inc(count)
     if claimed is None:
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     return claimed
@@ -158,6 +172,6 @@ def _read(completion: Completion, request: PreparedRequest) -> tuple[object, str
     if completion.problem:
         return None, completion.problem, PROBLEMS[completion.problem]
     try:
-        return read_answer(completion.text, request.output_schema), "", ""
+        return read_answer(completion.text, request.output_schema, request.hidden), "", ""
     except UnfitAnswer as error:
         return None, error.code, str(error)

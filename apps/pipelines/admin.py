@@ -15,6 +15,7 @@ from apps.events.models import Event
 from apps.events.payload import pretty_json
 from apps.pipelines.forms import PipelineForm
 from apps.pipelines.models import Pipeline, PipelineVersion
+from apps.pipelines.redaction_form import FIELDS as REDACTION
 from apps.sources.models import Source
 
 VERSIONS_SHOWN = 50
@@ -32,6 +33,7 @@ class PipelineAdmin(AuditedAdmin):
     fieldsets = [
         (None, {"fields": ["name", "slug"]}),
         ("Which events, and what of them", {"fields": ["filter", "transform"]}),
+        ("What the model must not see", {"fields": REDACTION}),
         ("Model", {"fields": ["prompt", "model", "output_schema", "max_output_tokens"]}),
         ("Result", {"fields": ["destination", "on_unknown"]}),
     ]
@@ -120,5 +122,6 @@ def show_version(version: PipelineVersion, current: PipelineVersion | None) -> d
     return {
         "version": version,
         "schema": pretty_json(version.output_schema) if version.output_schema else "",
+        "redaction": pretty_json(version.redaction) if version.redaction else "",
         "is_current": version == current,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db import transaction
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.relations import SlugRelatedField
@@ -18,6 +18,9 @@ from apps.api.serializers import SlugOnceMixin, StrictSerializer
 from apps.destinations.models import Destination
 from apps.pipelines.checks import MAX_OUTPUT_TOKENS, WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineVersion
+from apps.pipelines.redaction.config import WrongRedaction, read_redaction
+from apps.pipelines.redaction.countries import COUNTRIES
+from apps.pipelines.redaction.kinds import KINDS
 
 TEXTS = ("filter", "transform", "model")
 CONFIG = (
@@ -27,9 +30,40 @@ CONFIG = (
     "model",
     "output_schema",
     "max_output_tokens",
+    "redaction",
     "on_unknown",
     "destination",
 )
+REDACTION_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "kinds": {"type": "array", "items": {"enum": list(KINDS)}},
+        "countries": {"type": "array", "items": {"enum": list(COUNTRIES)}},
+        "paths": {"type": "array", "items": {"type": "string"}},
+        "patterns": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"name": {"type": "string"}, "pattern": {"type": "string"}},
+                "required": ["name", "pattern"],
+            },
+        },
+        "reversible": {"type": "boolean"},
+    },
+}
+
+
+@extend_schema_field(REDACTION_SCHEMA)
+class RedactionField(serializers.JSONField):
+    """What is masked before the model sees it; an empty object masks nothing."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return read_redaction(super().to_internal_value(data)).to_json()
+        except WrongRedaction as error:
+            raise serializers.ValidationError(str(error)) from None
 
 
 class ConfigSerializer(serializers.ModelSerializer[PipelineVersion]):
@@ -43,6 +77,7 @@ class ConfigSerializer(serializers.ModelSerializer[PipelineVersion]):
     max_output_tokens = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_OUTPUT_TOKENS
     )
+    redaction = RedactionField(required=False)
     destination = SlugRelatedField(slug_field="slug", queryset=Destination.objects.all())
 
     class Meta:

@@ -9,6 +9,7 @@ from apps.pipelines.expressions import WrongExpression, compile_expression
 from apps.pipelines.json_schema import WrongSchema, check_schema
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prompt import WrongPrompt, compile_prompt
+from apps.pipelines.redaction.config import read_redaction
 
 MAX_OUTPUT_TOKENS = 100_000
 
@@ -67,7 +68,7 @@ def _as_text(value: Any) -> str:
     return value
 
 
-_CHECKS: dict[str, Callable[[Any], None]] = {
+_CHECKS: dict[str, Callable[[Any], object]] = {
     "filter": _check_expression,
     "transform": _check_expression,
     "prompt": _check_prompt,
@@ -75,4 +76,5 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "output_schema": check_schema,
     "max_output_tokens": _check_tokens,
     "on_unknown": _check_on_unknown,
+    "redaction": read_redaction,
 }

@@ -18,6 +18,7 @@ from apps.destinations.models import Destination
 from apps.events.payload import pretty_json
 from apps.pipelines.checks import WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineVersion
+from apps.pipelines.redaction_form import RedactionForm
 
 CONFIG = (
     "filter",
@@ -40,7 +41,7 @@ class PrettyJSONField(forms.JSONField):
         return pretty_json(shown) or shown
 
 
-class PipelineForm(forms.ModelForm):  # type: ignore[type-arg]
+class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
     """Name and slug belong to the pipeline, all else to its next version."""
 
     filter = forms.CharField(
@@ -99,6 +100,7 @@ class PipelineForm(forms.ModelForm):  # type: ignore[type-arg]
         if version:
             for name in CONFIG:
                 self.initial.setdefault(name, getattr(version, name))
+            self.set_redaction(version.redaction)
         elif "destination" in self.fields:
             self._choose_destination()
 
@@ -119,11 +121,14 @@ class PipelineForm(forms.ModelForm):  # type: ignore[type-arg]
         config = {name: self.cleaned_data[name] for name in CONFIG if name in self.cleaned_data}
         if "output_schema" in config:
             config["output_schema"] = config["output_schema"] or {}
-        return config
+        return config | {"redaction": self.get_redaction()}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        self.check_redaction()
         for name, value in self.get_config().items():
+            if name == "redaction":
+                continue  # just checked, part by part
             try:
                 check_config(**{name: value})
             except WrongConfig as error:

@@ -68,6 +68,12 @@ class PipelineVersion(models.Model):
         default=dict, blank=True, help_text="JSON Schema that the answer must fit."
     )
     max_output_tokens = models.PositiveIntegerField(default=500)
+    redaction = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What is masked before the model sees it: kinds, countries, paths, patterns, "
+        "reversible.",
+    )
     on_unknown = models.CharField(max_length=20, choices=OnUnknown.choices, default=OnUnknown.HOLD)
     destination = models.ForeignKey(
         Destination, on_delete=models.PROTECT, related_name="pipeline_versions"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.pipelines.expressions import to_json
 from apps.pipelines.payload import PrepareError
+
+if TYPE_CHECKING:
+    from apps.pipelines.redaction.masking import Masking
 
 MAX_TEMPLATE_CHARS = 50_000
 MAX_PROMPT_CHARS = 500_000
@@ -41,6 +44,11 @@ class Path:
 
     text: str
     steps: tuple[Step, ...]
+
+    @property
+    def name(self) -> str:
+        """The last name on the way, `emails` of `user.emails[0]`; empty for none."""
+        return next((step for step in reversed(self.steps) if isinstance(step, str)), "")
 
     def get(self, payload: Any) -> Any:
         """The value it leads to; raises `PromptValueMissing`. A null that is there is a value."""
@@ -103,16 +111,24 @@ def compile_prompt(template: str) -> tuple[str | Path, ...]:
     return tuple(parts)
 
 
-def render(template: str, payload: Any) -> str:
+def render(template: str, payload: Any, masking: Masking | None = None) -> str:
     """The prompt for this payload, each value marked as data; raises `PrepareError`.
 
-    Text is put in as it is, null as nothing, everything else as JSON. Values are never read as
-    templates again.
+    Text is put in as it is, null as nothing, everything else as JSON, each masked if so asked.
+    Values are never read as templates again.
     """
+    parts = compile_prompt(template)
+    paths = list(dict.fromkeys(part for part in parts if isinstance(part, Path)))
+    values = [path.get(payload) for path in paths]
+    if masking:
+        values = masking.mask(
+            [(path.name, value) for path, value in zip(paths, values, strict=True)]
+        )
+    texts = {path: _mark(value) for path, value in zip(paths, values, strict=True)}
     out: list[str] = []
     size = 0
-    for part in compile_prompt(template):
-        text = part if isinstance(part, str) else _mark(part.get(payload))
+    for part in parts:
+        text = part if isinstance(part, str) else texts[part]
         size += len(text)
         if size > MAX_PROMPT_CHARS:
             raise PromptTooLong(f"The prompt has more than {MAX_PROMPT_CHARS:,} characters.")

@@ -49,6 +49,18 @@ class Redaction:
     def __bool__(self) -> bool:
         return bool(self.kinds or self.paths or self.patterns)
 
+    def to_json(self) -> dict[str, Any]:
+        """As a version keeps it: what is empty is left out."""
+        patterns = [{"name": own.name, "pattern": own.pattern} for own in self.patterns]
+        plain = {
+            "kinds": list(self.kinds),
+            "countries": list(self.countries),
+            "paths": list(self.paths),
+            "patterns": patterns,
+            "reversible": self.reversible,
+        }
+        return {name: value for name, value in plain.items() if value}
+
 
 def read_redaction(value: Any) -> Redaction:
     """From the JSON of a version, {} for none; raises `WrongRedaction`."""

@@ -35,7 +35,7 @@ class Masking:
 
     @property
     def values(self) -> dict[str, str]:
-        """Mark → value, for `unmask`."""
+        """Mark → value of everything that was met."""
         return self._placeholders.values
 
     def mask_fields(self, payload: Any) -> Any:
@@ -69,10 +69,14 @@ class Masking:
         except RecursionError:
             raise PayloadTooDeep("The payload is nested too deeply.") from None
 
+    def get_hidden(self, prompt: str) -> dict[str, str]:
+        """Mark → value of the marks in a prompt, for `unmask`: no answer can ask for others."""
+        marks = sorted({prompt[start:end] for start, end in self._placeholders.find(prompt)})
+        return {mark: self._placeholders.values[mark] for mark in marks}
+
     def count(self, prompt: str) -> dict[str, int]:
         """How many different values of each kind are marks in the prompt."""
-        marks = {prompt[start:end] for start, end in self._placeholders.find(prompt)}
-        names = (self._placeholders.names[mark] for mark in sorted(marks))
+        names = (self._placeholders.names[mark] for mark in self.get_hidden(prompt))
         return dict(Counter(name if name in (*KINDS, FIELD) else PATTERN for name in names))
 
     def _read(self, name: str, value: Any) -> list[Text]:
