@@ -135,18 +135,31 @@ class Appender:
         """Append what waited in the spool. Raises QueueError: then it waits on."""
         if self._refusal is not None:
             raise self._refusal.__class__(str(self._refusal))
+        answers = await self._append_all(records, b"EVALSHA", scripts.APPEND_SHA)
+        # The event's own id, where an earlier try had come through; or that of an event that was
+        # accepted before, whose duplicate this one is. Its sender knows it by an id of its own.
+        told = [
+            record
+            for record, earlier in zip(records, answers, strict=True)
+            if earlier not in (b"", record.event_id)
+        ]
+        if told:
+            await self._append_all(told, b"EVAL", scripts.APPEND_TOLD)
+
+    async def _append_all(self, records: Sequence[Record], *script: bytes | str) -> list[bytes]:
         batch = Batch()
         for record in records:
             batch.keys.append(record.dedup_key)
             batch.values += record.values
             batch.answers.append(self._loop.create_future())
         self._waiting += len(records)
-        self._send(batch, b"EVALSHA", scripts.APPEND_SHA)
-        # An answer says nothing new: the event's own id, where an earlier try had come through, or
-        # that of an event that was accepted before, whose duplicate this one is.
+        self._send(batch, *script)
+        answers: list[bytes] = []
         for outcome in await asyncio.gather(*batch.answers, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+            answers.append(outcome)
+        return answers
 
     # --- Where the server takes nothing ----------------------------------------------------------
 

@@ -32,6 +32,25 @@ return answers
 """
 APPEND_SHA = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
 
+# For events that were acknowledged under an id of their own before anybody could see that their
+# key was known: appended all the same, so that the database leads both ids to one event. KEYS and
+# ARGV as above. Another body was appended by the script above.
+APPEND_TOLD = """
+local answers = {}
+for i = 2, #KEYS do
+  local a = (i - 2) * 10 + 1
+  local known = redis.call('GET', KEYS[i])
+  local is_other = known and #known > 32 and string.sub(known, 33) ~= ARGV[a + 10]
+  if known and not is_other and string.sub(known, 1, 32) ~= ARGV[a + 1] then
+    redis.call('XADD', KEYS[1], '*', 'e', ARGV[a + 1], 's', ARGV[a + 2],
+      'k', ARGV[a + 3], 't', ARGV[a + 4], 'c', ARGV[a + 5], 'r', ARGV[a + 6], 'b', ARGV[a + 7],
+      'v', ARGV[a + 8], 'q', ARGV[a + 9])
+  end
+  answers[i - 1] = ''
+end
+return answers
+"""
+
 # Drops what every group has settled. KEYS: the stream. One step, because an entry that is
 # delivered between a look at the pending ones and the trim would be lost.
 TRIM = """

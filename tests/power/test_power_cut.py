@@ -58,10 +58,10 @@ def cut_often(server: PoweredServer, hooks: Hooks, times: int) -> Senders:
 
 
 def find_lost(senders: Senders, hooks: Hooks, spool: Path) -> set[str]:
-    """Keys of acknowledged events that are not in the queue, once the local spool is fed to it."""
+    """Ids of acknowledged events that are not in the queue, once the local spool is fed to it."""
     wait_until(lambda: not [*spool.rglob("*.spool")], 20, "an empty spool")
-    there = {fields[b"k"].decode() for _, fields in hooks.queue.xrange(STREAM)}
-    return {key for key, _ in senders.acknowledged} - there
+    there = {fields[b"e"].decode() for _, fields in hooks.queue.xrange(STREAM)}
+    return {event_id for _, event_id in senders.acknowledged} - there
 
 
 @pytest.fixture(autouse=True)

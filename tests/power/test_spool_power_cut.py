@@ -96,11 +96,11 @@ def cut_power(web: Web, senders: Senders, chance: random.Random) -> None:
 
 
 def find_lost(senders: Senders, web: Web, queue_server: Server) -> set[str]:
-    """Keys of acknowledged events that are not in the queue, once the spool is fed to it."""
+    """Ids of acknowledged events that are not in the queue, once the spool is fed to it."""
     wait_until(lambda: not [*web.disk.folder.rglob("*.spool")], 20, "an empty spool")
     entries: Any = get_client(queue_server.address).xrange(STREAM)
-    there = {fields[b"k"].decode() for _, fields in entries}
-    return {key for key, _ in senders.acknowledged} - there
+    there = {fields[b"e"].decode() for _, fields in entries}
+    return {event_id for _, event_id in senders.acknowledged} - there
 
 
 def test_no_event_that_the_spool_acknowledged_is_lost_in_power_cuts(
