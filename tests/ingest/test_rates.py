@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 
 import pipeline_admin.asgi
 from apps.ingest.app import Ingest
@@ -124,12 +123,14 @@ async def ask(ingest: Ingest) -> int:
     return status
 
 
-async def test_two_ingests_share_one_limit(
-    transactional_db: None, helpdesk: Source, valkey_url: str, settings: Any
-) -> None:
+@pytest.fixture
+def four_at_once(transactional_db: None, helpdesk: Source, valkey_url: str, settings: Any) -> None:
     settings.QUEUE_URLS = [valkey_url]
-    await sync_to_async(get_client(valkey_url).flushall)()
-    await sync_to_async(limit)(helpdesk, rate_per_minute=1, rate_burst=4)
+    get_client(valkey_url).flushall()
+    limit(helpdesk, rate_per_minute=1, rate_burst=4)
+
+
+async def test_two_ingests_share_one_limit(four_at_once: None) -> None:
     both = [Ingest(), Ingest()]
     for ingest in both:
         await ingest.start()
