@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from pytest_django import Settings
 
+from apps.accounts.models import User
 from apps.housekeeping.health import get_parts
 from apps.streams.spool.folders import Folder
 from apps.streams.spool.status import write_status
@@ -62,6 +64,20 @@ def test_without_a_spool_it_is_no_part(settings: Settings, spool_dir: Path) -> N
     parts = get_parts()
     assert "spool" not in parts
     assert not parts["queue"].is_usable
+
+
+def test_the_live_page_says_what_waits_although_nobody_takes_samples(
+    client: Client, spool_dir: Path, alice: User
+) -> None:
+    client.force_login(alice)
+    url = reverse("live:parts")
+    assert "Local spool" not in client.get(url).content.decode()
+    folder = spool_of_a_process(spool_dir, 1)
+    page = client.get(url).content.decode()
+    assert "Local spool" in page
+    assert "1 event waits in the local spool." in page
+    write_status(folder.path, 1, "The local spool is full.")
+    assert "The local spool is full." in client.get(url).content.decode()
 
 
 def test_metrics_add_up_the_processes(client: Client, spool_dir: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.streams.appender import Values
 from apps.streams.spool.folders import Folder, adopt_all
-from apps.streams.spool.records import KEY_BYTES, MARKER, Record, encode, read
+from apps.streams.spool.records import KEY_BYTES, LENGTHS, MARKER, Record, encode, read
 from apps.streams.spool.segments import Segment
 
 KEY = bytes(range(KEY_BYTES))
@@ -28,6 +30,11 @@ def records_of(data: bytes, key: bytes = KEY) -> list[Record]:
 
 
 # --- Records ------------------------------------------------------------------------------------
+
+
+def test_a_record_has_room_for_every_value_of_an_entry() -> None:
+    assert len(get_args(Values)) == len(record(1).values)
+    assert LENGTHS.size == 4 * (len(record(1)) - 1 + len(record(1).values))
 
 
 pieces = st.binary(max_size=300)

@@ -147,7 +147,7 @@ class Feeder:
             self.lane.written.clear()
             await self.lane.written.wait()
         else:
-            await asyncio.sleep(0)  # the last that waited was refused for want of time
+            await asyncio.sleep(RETRY_S / 10)  # the last that waited was refused for want of time
 
     async def _read(self, segment: Segment) -> list[Found]:
         """The next events of this file, none where all that can be read was fed."""

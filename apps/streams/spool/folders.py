@@ -76,7 +76,9 @@ def _list(folder: Path) -> list[Path]:
 
 def _get_age(folder: Folder) -> float:
     """When its oldest file was last written."""
-    return min((path.stat().st_mtime for path in folder.get_files()), default=0.0)
+    with suppress(OSError):
+        return min(path.stat().st_mtime for path in folder.get_files())
+    return 0.0
 
 
 def _lock(path: Path) -> int | None:

@@ -148,6 +148,15 @@ class Lane:
     # --- Group commit --------------------------------------------------------------------------
 
     async def _write(self) -> None:
+        try:
+            await self._write_groups()
+        finally:
+            self._lose(self._in_write)
+            self._in_write = []
+            self._writer = None
+            self.written.set()
+
+    async def _write_groups(self) -> None:
         """While one group is being written, the next one gathers."""
         while self._pending:
             items = self._in_write = self._take_group()
@@ -162,8 +171,6 @@ class Lane:
             self._in_write = []
             self.written.set()
             await self._pace(len(records))
-        self._writer = None
-        self.written.set()
 
     def _take_group(self) -> list[Item]:
         items: list[Item] = []

@@ -104,6 +104,7 @@ class Spool:
                 self._disk.note_failure(error)
             else:
                 self._shown = shown
+                self._disk.note_success()
 
     def _write_status(self, events: int, why: str) -> None:
         write_status(self._disk.get_folder(), events, why)
@@ -117,11 +118,13 @@ class Spool:
     async def _take_over(self, adopted: Sequence[Folder]) -> None:
         """Put their files in front, oldest first; then the shards' gates may open again."""
         self._adopted += adopted
-        for folder in reversed(adopted):
-            for path in reversed(folder.get_files()):
-                await self._take_over_file(path)
-        for feeder in self._feeders.values():
-            feeder.unblock()
+        try:
+            for folder in reversed(adopted):
+                for path in reversed(folder.get_files()):
+                    await self._take_over_file(path)
+        finally:
+            for feeder in self._feeders.values():
+                feeder.unblock()
 
     async def _take_over_file(self, path: Path) -> None:
         feeder = self._get_feeder(get_lane(path))

@@ -53,12 +53,18 @@ def get_status() -> SpoolStatus | None:
 
 
 def write_status(folder: Path, events: int, why: str) -> None:
-    """What `get_status` adds up; raises OSError."""
+    """What `get_status` adds up. Raises OSError: then the process has no status, and so nobody
+    takes it for one whose spool takes events.
+    """
     new = folder / NEW_STATUS
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        json.dump({"events": events, "why": why}, file)
-    new.replace(folder / STATUS)
+    try:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
+            json.dump({"events": events, "why": why}, file)
+        new.replace(folder / STATUS)
+    except OSError:
+        (folder / STATUS).unlink(missing_ok=True)
+        raise
 
 
 def _list(folder: Path) -> list[Path]:
