@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apps.sources.schemes import CertificateUnavailable, SignatureRefused, Verifier, build_verifier
 from tests.fixtures.fake_amazon import (
@@ -34,6 +36,14 @@ def code_of(body: bytes, topic: str = TOPIC) -> str:
 def test_a_message_of_the_topic_is_taken_with_its_id_and_type() -> None:
     verified = verifier().verify(request_with({}, signed(MESSAGE)))
     assert (verified.event_id, verified.event_type) == ("9d2c5580", "Notification")
+
+
+@settings(deadline=None, max_examples=20)
+@given(message=st.text(), subject=st.none() | st.text(min_size=1))
+def test_any_message_round_trips(message: str, subject: str | None) -> None:
+    sent = MESSAGE | {"Message": message} | ({} if subject is None else {"Subject": subject})
+    assert verifier().verify(request_with({}, signed(sent))).secret_index == 0
+    assert code_of(signed(sent, Message=message + " ")) == "bad_signature"
 
 
 @pytest.mark.parametrize("name", ["Message", "MessageId", "Subject", "Timestamp", "Type"])

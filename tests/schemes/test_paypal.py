@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apps.sources.schemes import (
     CertificateUnavailable,
@@ -56,6 +58,15 @@ def test_the_webhook_id_is_the_secret_and_several_may_be_active() -> None:
     with pytest.raises(SignatureRefused) as refused:
         build_verifier("paypal", {}, []).verify(notification())
     assert refused.value.code == "no_secret"
+
+
+@settings(deadline=None, max_examples=20)
+@given(body=st.binary(max_size=200), webhook_id=st.from_regex("[A-Z0-9]{1,50}", fullmatch=True))
+def test_any_body_and_webhook_id_round_trips(body: bytes, webhook_id: str) -> None:
+    request = request_with(sign_as_paypal(webhook_id, body), body, time.time())
+    assert verifier(webhook_id).verify(request).secret_index == 0
+    with pytest.raises(SignatureRefused):
+        verifier(webhook_id).verify(replace(request, body=body + b" "))
 
 
 def test_each_byte_of_body_and_headers_counts() -> None:

@@ -111,6 +111,17 @@ def test_braintree_tells_the_kind_of_its_notification() -> None:
     assert verified == Verified(0, None, "subscription_canceled")
 
 
+@PROPERTY
+@given(
+    private=st.text(st.characters(codec="utf-8"), min_size=1),
+    subject=st.text(st.characters(codec="utf-8")),
+)
+def test_any_notification_of_braintree_is_accepted(private: str, subject: str) -> None:
+    body = braintree_form(f"<n><kind>check</kind>{subject}</n>", ("public", private))
+    assert braintree(f"public:{private}").verify(form(body)).event_type == "check"
+    assert is_refused(braintree(f"public:{private}x"), body)
+
+
 def test_braintree_signs_with_each_key_and_one_has_to_be_ours() -> None:
     others = ("other", "key"), ("another", "key")
     body = braintree_form(XML, others[0], PAIR)
