@@ -8,6 +8,8 @@ from decimal import Decimal
 
 from apps.events.models import Event
 from apps.llm import ledger
+from apps.llm.admission import Seat, admit
+from apps.llm.lanes import get_lane
 from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD, MASKED
 from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
@@ -99,7 +101,9 @@ def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> L
     for call in calls:
         # Other requests count too: OPENAI_MODEL may have changed while one was under way.
         _check_settled(call, event, version)
-    return _ask(_claim(same, event, request), version, request)
+    # Before the intent: a call that waits for its turn has promised nothing.
+    with admit(event, version, request, get_lane(request.model)) as seat:
+        return _ask(_claim(same, event, request), version, request, seat)
 
 
 def _get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
@@ -139,27 +143,35 @@ def _claim(same: list[LLMCall], event: Event, request: PreparedRequest) -> LLMCa
     return claimed
 
 
-def _ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
+def _ask(
+    call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat: Seat
+) -> LLMAnswer:
     """Send the request and put what comes back on record before anything else happens."""
     try:
         with CALL_SECONDS.time():
             completion = complete(request.body)
-    except OutcomeUnknown:
+    except OutcomeUnknown as error:
         ledger.lose(call)
+        seat.settle(error)
         if version.on_unknown == OnUnknown.CALL_AGAIN:
             raise CallLost from None
         raise
-    except LLMError:
+    except LLMError as error:
         ledger.refuse(call)
+        seat.settle(error)
         raise
-    return _record(call, completion, request)
+    return _record(call, completion, request, seat)
 
 
-def _record(call: LLMCall, completion: Completion, request: PreparedRequest) -> LLMAnswer:
+def _record(
+    call: LLMCall, completion: Completion, request: PreparedRequest, seat: Seat
+) -> LLMAnswer:
     answer, problem, sentence = _read(completion, request)
     cost_usd = get_cost_usd(request.model, completion.input_tokens, completion.output_tokens)
     COST_USD.inc(float(cost_usd))
-    if not ledger.answer(call, completion, problem, cost_usd):
+    is_recorded = ledger.answer(call, completion, problem, cost_usd)
+    seat.settle(completion, cost_usd)
+    if not is_recorded:
         # We were given up for lost, and the request was sent again: that answer counts.
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     if problem:
