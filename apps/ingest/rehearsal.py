@@ -20,6 +20,7 @@ EVENTS_MAX = 200
 BYTES_MAX = 5_000_000
 TIME_MAX_S = 2.0
 SHOWN = 20
+TYPES_MAX = 12
 
 FATES = TAKEN, HELD, REFUSED, LEFT, LATER = "taken", "held", "refused", "ignored", "later"
 
@@ -74,6 +75,13 @@ def rehearse(source: Source, rules: Rules) -> Rehearsal:
         else:
             rehearsal.note(event, HELD if why else TAKEN, why.decode())
     return rehearsal
+
+
+def get_seen_types(source: Source) -> list[str]:
+    """The types of the newest events, sorted, TYPES_MAX at most."""
+    newest = Event.objects.filter(source=source).order_by("-received_at", "-id")
+    seen = set(newest.values_list("event_type", flat=True)[:EVENTS_MAX])
+    return sorted(seen - {""})[:TYPES_MAX]
 
 
 def _read_events(source: Source) -> list[Event]:

@@ -218,6 +218,10 @@ class RulesForm(forms.Form):
             own = [self[each] for each in names if each in OWN]
             yield Group(name, title, note, fields, own)
 
+    def get_wrong(self) -> list[forms.BoundField]:
+        """The fields with an error, for links to them."""
+        return [field for field in self if field.errors]
+
     def clean(self) -> dict[str, Any]:
         super().clean()
         given = {name: value for name, value in self._get_given() if name not in self.errors}

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from apps.audit.models import AuditEntry
 from apps.dashboard.site import page, render_page
-from apps.ingest.rehearsal import EVENTS_MAX, rehearse
+from apps.ingest.rehearsal import EVENTS_MAX, get_seen_types, rehearse
 from apps.sources.models import Source
 from apps.sources.rules_form import RulesForm
 
@@ -34,6 +34,7 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
         "may_change": may_change,
         "rehearsal": rehearse(source, form.rules) if is_good else None,
         "events_max": EVENTS_MAX,
+        "seen_types": get_seen_types(source),
     }
     title = f"Rules of {source.name}"
     return render_page(request, "sources/rules.html", title, context, parents=(SOURCES,))

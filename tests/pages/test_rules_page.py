@@ -200,6 +200,17 @@ def test_the_rate_is_tried_with_the_times_at_which_events_came(
     assert "3 told to come later" in words(client.post(get_path(helpdesk), typed))
 
 
+def test_the_types_of_past_events_are_shown_to_choose_from(
+    client: Client, helpdesk: Source
+) -> None:
+    assert "Types of its newest events" not in words(client.get(get_path(helpdesk)))
+    for event_type in ("ticket.created", "", "<b>ticket</b>", "ticket.created"):
+        make_event(helpdesk, event_type=event_type)
+    page = text_of(client.get(get_path(helpdesk)))
+    assert page.count(">ticket.created</code>") == 1
+    assert "&lt;b&gt;ticket&lt;/b&gt;" in page
+
+
 def test_without_events_there_is_nothing_to_try(client: Client, helpdesk: Source) -> None:
     assert "no events yet" in words(client.post(get_path(helpdesk), FORM | {"try": "1"}))
 
