@@ -33,8 +33,8 @@ class PipelineAdmin(AuditedAdmin):
     fieldsets = [
         (None, {"fields": ["name", "slug"]}),
         ("Which events, and what of them", {"fields": ["filter", "transform"]}),
-        ("What the model must not see", {"fields": REDACTION}),
         ("Model", {"fields": ["prompt", "model", "output_schema", "max_output_tokens"]}),
+        ("What the model must not see", {"fields": REDACTION}),
         ("Result", {"fields": ["destination", "on_unknown"]}),
     ]
 

@@ -31,8 +31,8 @@ class RedactionForm(forms.Form):
         choices=LABELS.items(),
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
         help_text="Found anywhere in what the prompt shows of an event, and replaced by a mark "
-        "such as [EMAIL_1] before the model sees it. Names of people are not found: give their "
-        "paths.",
+        "such as [EMAIL_1] before the model sees it. National ids are social security, tax "
+        "and identity numbers. Names of people are not found: give their fields below.",
     )
     redact_countries = forms.CharField(
         label="Phone numbers and ids of",

@@ -14,7 +14,7 @@ LABELS = {
     PHONE: "Phone numbers",
     CARD: "Payment cards",
     IBAN: "Bank accounts (IBAN)",
-    NATIONAL_ID: "National ids (social security, tax, identity numbers)",
+    NATIONAL_ID: "National ids",
 }
 _WORDS = {
     EMAIL: ("e-mail address", "e-mail addresses"),
