@@ -11,6 +11,19 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   const current = document.querySelector("#nav-sidebar-apps a.active");
   if (current) current.setAttribute("aria-current", "page");
+  const main = document.getElementById("main");
+  if (main && document.querySelector("#nav-sidebar-apps")) {
+    const skip = document.createElement("a");
+    skip.className = "pa-skip";
+    skip.href = "#main";
+    skip.textContent = "Skip the navigation";
+    skip.addEventListener("click", (event) => {
+      event.preventDefault(); // Unfold takes what stands behind # for a tab
+      main.tabIndex = -1;
+      main.focus();
+    });
+    document.body.prepend(skip);
+  }
   // Chromium sometimes leaves it out on a page that was reached by keyboard.
   const first = document.querySelector("[autofocus]");
   if (first && document.activeElement === document.body) first.focus();

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.system import System
+from tests.e2e.system import WEBHOOK_SECRET, System
 from tests.fixtures.browser import NewPage, sign_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
@@ -105,6 +105,9 @@ def test_the_same_by_keyboard_alone(system: System, page: Page, name: str) -> No
     press_until(page, page.get_by_role("link", name="Sources", exact=True))
     page.keyboard.press("Enter")
     page.wait_for_url("**/sources/source/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip the navigation")).to_be_focused()
+    page.keyboard.press("Enter")
     press_until(page, page.get_by_role("link", name="Add source").first)
     page.keyboard.press("Enter")
     page.wait_for_url("**/sources/source/add/")
@@ -127,6 +130,7 @@ def test_the_same_by_keyboard_alone(system: System, page: Page, name: str) -> No
     page.keyboard.press("Enter")
 
     expect(page.get_by_text("Waiting for the first event")).to_be_visible()
+    expect(page.get_by_role("button", name="Copy the URL")).to_be_focused()
     press_until(page, page.get_by_role("button", name="Send a test event"))
     page.keyboard.press("Enter")
     expect(page.get_by_text("Answered 202")).to_be_visible()
@@ -161,4 +165,22 @@ def test_a_wrong_secret_is_told_in_plain_words_and_the_right_one_ends_it(
 
     expect(page.get_by_text("Last event")).to_be_visible(timeout=ARRIVES_WITHIN_MS)
     expect(refused).to_have_count(0)
+    assert is_the_same()
+
+
+def test_it_goes_on_waiting_when_the_web_server_was_away(system: System, page: Page) -> None:
+    slug = f"away-{uuid.uuid4().hex[:8]}"
+    system.create(
+        "sources", slug=slug, name=slug, scheme="standard-webhooks", secrets=[WEBHOOK_SECRET],
+        pipeline="first-events",
+    )  # fmt: skip
+    page.goto(f"{system.url}/sources/source/")
+    page.get_by_role("link", name=slug, exact=True).click()
+    expect(page.locator("#live-state")).to_have_attribute("data-state", "live")
+    is_the_same = never_reloaded(page)
+
+    system.kill("web")
+    system.post_until_accepted(slug, "a-1", {"text": "hi"})
+
+    expect(page.get_by_text("Last event")).to_be_visible(timeout=25_000)
     assert is_the_same()
