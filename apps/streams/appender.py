@@ -293,10 +293,11 @@ class Appender:
 
 
 async def _connect(url: str) -> Connection:
-    """A connection whose server knows the script; raises QueueError."""
+    """A connection whose server knows the script and has no torn transaction; raises QueueError."""
     connection = await connect(url)
     try:
         await connection.call("SCRIPT", "LOAD", scripts.APPEND)
+        await connection.call("EVAL", scripts.CLOSE, 1, scripts.CLOSE_KEY)
     except hiredis.ReplyError as error:
         connection.abort()
         raise translate(error) from error

@@ -116,3 +116,6 @@ def test_a_file_that_was_cut_and_grew_again_counts_anew(disk: Disk, run: Run) ->
     run("fd = os.open('a', os.O_RDWR); os.ftruncate(fd, 2); os.close(fd); write('a', 'unsynced')")
     disk.cut(Merciless())
     assert read(disk) == {"a": "01"}
+    run("os.truncate('a', 1); write('a', 'unsynced')")
+    disk.cut(Merciless())
+    assert read(disk) == {"a": "0"}

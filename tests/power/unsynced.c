@@ -117,6 +117,23 @@ int ftruncate64(int fd, off64_t length) {
     return follow_cut(fd, length, REAL("ftruncate64", int, off64_t)(fd, length));
 }
 
+static int follow_cut_of(const char *path, off_t length, int outcome) {
+    struct stat now;
+    char whole[PATH_MAX];
+    int error = errno;
+    if (outcome == 0 && realpath(path, whole) && is_inside(whole) && stat(whole, &now) == 0)
+        note_size(now.st_ino, length, 1);
+    errno = error;
+    return outcome;
+}
+
+int truncate(const char *path, off_t length) {
+    return follow_cut_of(path, length, REAL("truncate", const char *, off_t)(path, length));
+}
+int truncate64(const char *path, off64_t length) {
+    return follow_cut_of(path, length, REAL("truncate64", const char *, off64_t)(path, length));
+}
+
 /* A file that loses its name may be needed again, where its folder was not synced since. */
 static void keep(const char *path) {
     char whole[PATH_MAX], kept[PATH_MAX + 64];
