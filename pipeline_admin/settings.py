@@ -202,6 +202,12 @@ OPEN_WORKFLOWS_MAX = env.integer(
     minimum=1,
     help="The dispatcher stops reading while so many events run; the backlog stays in the queue.",
 )
+WAITING_WORKFLOWS_MAX = env.integer(
+    "WAITING_WORKFLOWS_MAX",
+    5000,
+    minimum=1,
+    help="The dispatcher also stops reading while so many events wait for a limit or a provider.",
+)
 WORKER_CONCURRENCY = env.integer(
     "WORKER_CONCURRENCY", 50, minimum=1, maximum=1000, help="Steps a worker runs at once."
 )
@@ -220,6 +226,27 @@ LLM_PRICE_INPUT = env.number(
 )
 LLM_PRICE_OUTPUT = env.number(
     "LLM_PRICE_OUTPUT", 0, help="US dollars per million output tokens, for models without a price."
+)
+LLM_REQUESTS_PER_MINUTE = env.integer(
+    "LLM_REQUESTS_PER_MINUTE",
+    0,
+    help="Calls a minute to each model, of all workers; 0 is no limit.",
+)
+LLM_TOKENS_PER_MINUTE = env.integer(
+    "LLM_TOKENS_PER_MINUTE",
+    0,
+    help="Tokens a minute for each model, of all workers; 0 is no limit.",
+)
+LLM_CONCURRENCY = env.integer(
+    "LLM_CONCURRENCY", 0, help="Calls at once to each model, of all workers; 0 is no limit."
+)
+LLM_BREAKER_FAILURES = env.integer(
+    "LLM_BREAKER_FAILURES",
+    5,
+    help="So many failed calls in a row to a model open its circuit breaker; 0 is off.",
+)
+LLM_BREAKER_PAUSE_S = env.number(
+    "LLM_BREAKER_PAUSE_S", 60, minimum=0.1, help="Seconds until an open breaker lets a call try."
 )
 
 # --- Destinations -----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from apps.events.models import Event
+from apps.llm import breaker
 from apps.llm.lanes import Lane
 from apps.llm.provider import Completion, LLMError
 from apps.pipelines.models import PipelineVersion
@@ -46,8 +47,12 @@ class Grant(Protocol):
         """No call was made."""
 
 
+def pass_breaker(call: Call) -> Grant:
+    return breaker.ask(call.lane)
+
+
 # Each takes the call and gives its grant, or raises an LLMError.
-GUARDS: tuple[Callable[[Call], Grant], ...] = ()
+GUARDS: tuple[Callable[[Call], Grant], ...] = (pass_breaker,)
 
 
 @dataclass

@@ -34,4 +34,7 @@ class Lane:
 def get_lane(model: str) -> Lane:
     """The lane of a model at the provider of the settings."""
     provider = urlsplit(settings.OPENAI_BASE_URL).netloc.rpartition("@")[2] or "api.openai.com"
-    return Lane(provider, model, ModelLimits())
+    limits = ModelLimits(
+        settings.LLM_REQUESTS_PER_MINUTE, settings.LLM_TOKENS_PER_MINUTE, settings.LLM_CONCURRENCY
+    )
+    return Lane(provider, model, limits)

@@ -17,4 +17,7 @@ CALL_SECONDS = Histogram(
 MASKED = Counter(
     "pipeline_redacted_total", "Values hidden from the model, once for each request", ["kind"]
 )
+BREAKER_CHANGES = Counter(
+    "pipeline_llm_breaker_changes_total", "Circuit breakers opened and closed", ["change"]
+)
 COST_USD = Counter("pipeline_llm_cost_usd_total", "US dollars paid for answers")
