@@ -91,6 +91,7 @@ def servers(
     settings.TEMPORAL_ADDRESS = temporal_address
     settings.TEMPORAL_TASK_QUEUE = f"test-{uuid.uuid4()}"
     settings.WORKER_CONCURRENCY = 10
+    settings.LLM_BREAKER_FAILURES = 0  # a test whose provider fails on purpose sets it again
     get_client(valkey_url).flushall()
     workflow_client.forget_connection()
     yield
