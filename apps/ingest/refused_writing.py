@@ -30,7 +30,7 @@ from apps.sources.schemes import (
 )
 from apps.vault.vault import VaultError, decrypt
 
-# An explanation tries some hundred signatures (6 to 8 ms): of a flood's batch only so many get one.
+# An explanation tries some hundred signatures (2 ms): of a flood's batch only so many get one.
 EXPLAINED_OF_BATCH = 10
 DELETE_BATCH = 500
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from apps.sources.schemes.base import (
@@ -16,7 +17,7 @@ from apps.sources.schemes.base import (
 )
 from apps.sources.schemes.body import is_json, read_body
 from apps.sources.schemes.options import WrongOptions
-from apps.sources.schemes.registry import SCHEMES, build_verifier
+from apps.sources.schemes.registry import SCHEMES, build_verifier, get_signature_headers
 
 # Rewriting a larger body some ten times would take the processor from ingest.
 REWRITTEN_MAX_BYTES = 131_072
@@ -117,9 +118,17 @@ def _other_options(request: Request, case: Case) -> Iterator[str]:
 
 def _other_schemes(request: Request, case: Case) -> Iterator[str]:
     for slug, info in SCHEMES.items():
+        headers = _signature_headers(slug)
+        if headers and not any(name in request.headers for name in headers):
+            continue  # building its verifier would cost more than all the rest
         differs = info.needs_secret and slug != case.scheme
         if differs and _matches(request, slug, {}, case.secrets):
             yield f"It would match with the scheme “{info.label}”."
+
+
+@cache
+def _signature_headers(slug: str) -> tuple[bytes, ...]:
+    return get_signature_headers(slug)
 
 
 def _similar_headers(request: Request) -> str:

@@ -31,8 +31,8 @@ class SchemeInfo:
     `paste_help` says where the source's URL goes, `secret_help` where the secret comes from and
     what it looks like, `made_by` who makes it up (the provider, the admin, or the provider in a
     handshake), `test_help` where the provider itself sends a test event, "" where nowhere we know
-    of. `can_sign`: `sign` can make the headers of a test event. `answer` is None
-    where any 2xx will do.
+    of, `example_type` a usual type of its events. `can_sign`: `sign` can make the headers of a test
+    event. `answer` is None where any 2xx will do.
     """
 
     slug: str
@@ -44,6 +44,7 @@ class SchemeInfo:
     paste_help: str
     made_by: MadeBy
     test_help: str
+    example_type: str
     needs_secret: bool = True
     can_sign: bool = True
     has_handshake: bool = False
@@ -61,6 +62,7 @@ def _info(slug: str, provider: Provider) -> SchemeInfo:
         paste_help=provider.paste,
         made_by=provider.made_by,
         test_help=provider.test,
+        example_type=provider.example,
         needs_secret=provider.needs_secret,
         can_sign=provider.can_sign,
         has_handshake=bool(provider.challenge),
@@ -156,11 +158,21 @@ def get_id_headers(scheme: str, options: Mapping[str, object]) -> tuple[bytes, .
     """The headers by which this provider tells one event from another, also where nobody has
     verified them. Raises `WrongOptions`.
     """
-    provider = _provider(scheme)
-    complete = _complete(provider, options)
-    names = {field.name for field in provider.fields}
-    found = [complete.headers(name) for name in ("event_id_header", "id_header") if name in names]
-    return tuple(name for headers in found for name in headers)
+    return _get_headers(_provider(scheme), options, ("event_id_header", "id_header"))
+
+
+def get_signature_headers(scheme: str) -> tuple[bytes, ...]:
+    """The headers in which this provider signs unless the source says otherwise; () where that
+    is no option.
+    """
+    return _get_headers(_provider(scheme), {}, ("header",))
+
+
+def _get_headers(
+    provider: Provider, options: Mapping[str, object], names: Sequence[str]
+) -> tuple[bytes, ...]:
+    complete, there = _complete(provider, options), {field.name for field in provider.fields}
+    return tuple(header for name in names if name in there for header in complete.headers(name))
 
 
 def _sign(provider: Provider, options: Options, event: Outgoing) -> dict[str, str]:
