@@ -27,9 +27,10 @@ def get_sample_fields(event_id: str) -> dict[str, str]:
 
 
 def get_sample_type(source: Source) -> str:
-    """A type that the source's rules take."""
-    wanted = source.rules.get("event_types") or [EVENT_TYPE]
-    return str(wanted[0]).replace("*", EVENT_TYPE)
+    """A type that the source's rules take, else a usual one of the provider."""
+    if wanted := source.rules.get("event_types"):
+        return str(wanted[0]).replace("*", EVENT_TYPE)
+    return SCHEMES[source.scheme].example_type if source.scheme in SCHEMES else EVENT_TYPE
 
 
 def make_request(

@@ -88,6 +88,19 @@ def test_a_refusal_is_shown_in_its_own_words(admin: Admin, helpdesk: Source) -> 
     assert "accepted" not in html
 
 
+@pytest.mark.parametrize(
+    ("slug", "event_type"),
+    [("github", "issues"), ("stripe", "payment_intent.succeeded"), ("api-key", "")],
+)
+def test_it_has_a_type_that_this_provider_sends(
+    admin: Admin, hooks: Hooks, triage: Pipeline, slug: str, event_type: str
+) -> None:
+    admin.press(make_source(slug, triage))
+
+    (entry,) = hooks.entries()
+    assert entry.event_type == event_type
+
+
 def test_it_has_a_type_that_the_rules_take(admin: Admin, hooks: Hooks, helpdesk: Source) -> None:
     helpdesk.rules = {"event_types": ["ticket.*", "order"]}
     helpdesk.save()

@@ -49,7 +49,7 @@ _FAMILIES = (
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _FAMILIES}
 _TABLE = Path(__file__).with_name("providers.toml")
-_SHOWN = frozenset(("label", "docs", "paste", "secret", "made_by", "test"))
+_SHOWN = frozenset(("label", "docs", "paste", "secret", "made_by", "test", "example"))
 _RULES = frozenset(("family", "adjustable", "challenge", "answer", "needs_secret", "can_sign"))
 
 
@@ -66,6 +66,7 @@ class Provider:
     secret: str
     made_by: MadeBy
     test: str
+    example: str
     family: Family
     fields: tuple[OptionField, ...]
     adjustable: tuple[OptionField, ...]
@@ -93,6 +94,7 @@ def _provider(slug: str, row: Mapping[str, Any]) -> Provider:
         secret=row["secret"],
         made_by=row.get("made_by", "provider"),
         test=row.get("test", ""),
+        example=row.get("example", "test"),
         family=family,
         fields=fields,
         adjustable=tuple(f for f in fields if f.name in adjustable),
