@@ -15,7 +15,7 @@ from django.conf import settings
 from apps.ingest import metrics
 from apps.ingest.answers import Answer
 from apps.ingest.certificates import certificates
-from apps.ingest.entry import admit
+from apps.ingest.entry import NewEntry, admit
 from apps.ingest.handshakes import finish_handshake
 from apps.ingest.peer import Proxies
 from apps.ingest.reading import Receive, SenderGone, read_body, read_headers
@@ -114,22 +114,29 @@ class Ingest:
                 return await finish_handshake(source.row.pk, handshake)
             if not is_event:
                 raise WrongMethod("Send events with POST.")
-        event_id, stored = self.submit(source, request)
-        return source.settle(event_id, await stored)
+        entry = self._admit(source, request)
+        if source.gate is not None:
+            await source.gate.check_rate(self.limits)
+        return source.settle(entry.event_id, await self._append(source, entry))
 
     def submit(self, source: CompiledSource, request: Request) -> tuple[bytes, Stored]:
         """Check a whole request and give it to the queue: the id of the new event, and what the
-        queue will say. Raises a Refusal, SignatureRefused or QueueError.
+        queue will say. Raises a Refusal, SignatureRefused or QueueError. Asks no rate.
         """
+        entry = self._admit(source, request)
+        return entry.event_id, self._append(source, entry)
+
+    def _admit(self, source: CompiledSource, request: Request) -> NewEntry:
         try:
-            entry = admit(source, request)
+            return admit(source, request)
         except (Refusal, SignatureRefused) as error:
             self.refused.keep(source.row, request, error)
             raise
-        stored = self.queue.append(
+
+    def _append(self, source: CompiledSource, entry: NewEntry) -> Stored:
+        return self.queue.append(
             source.slug_bytes, entry.ordering_key, entry.dedup_key, entry.values
         )
-        return entry.event_id, stored
 
     async def _find(self, slug: str) -> CompiledSource:
         source = self.registry.sources.get(slug) or await self.registry.look_for(slug)

@@ -1,8 +1,8 @@
 """The rules of one source, made ready to be asked for every request.
 
-Address and rate are asked before the body is read, because they cost us little and a flood much.
-All else is asked once the signature is right: a stranger learns nothing of it and has nothing
-parsed. A source without rules has no gate.
+The sender's address and its rate are asked before the body is read, because they cost us little
+and a flood much. All else is asked once the signature is right: a stranger learns nothing of it,
+has nothing parsed, and can't use up the rate of the source. A source without rules has no gate.
 """
 
 from __future__ import annotations
@@ -55,22 +55,30 @@ class Gate:
         self.rate_ask = Ask(self._source_key, rate) if rate else None
         self._address_rate = _make_rate(rules.address_rate_per_minute, rules.address_rate_burst)
         # Whether `check_sender` must be awaited before the body is read.
-        self.needs_sender = bool(self._addresses or rate or self._address_rate)
+        self.needs_sender = bool(self._addresses or self._address_rate)
         types = rules.event_types
         self._exact_types = frozenset(each for each in types if not each.endswith("*"))
         self._type_beginnings = tuple(each[:-1] for each in types if each.endswith("*"))
         self._limits_json = bool(rules.max_depth or rules.max_keys or rules.unique_keys)
         self._schema = Schema(rules.schema) if rules.schema else None
 
+    @property
+    def needs_wait(self) -> bool:
+        """Whether a request must wait for an answer about its sender or a rate."""
+        return self.needs_sender or self.rate_ask is not None
+
     async def check_sender(self, sender: Sender | None, limits: Limits) -> None:
         """Raises AddressNotAllowed or TooManyRequests."""
         if self._addresses:
             self.check_address(sender)
-        asked = [self.rate_ask] if self.rate_ask else []
         if self._address_rate:
             key = f"{self._source_key}:{get_rate_key(sender)}"
-            asked.append(Ask(key, self._address_rate))
-        if asked and (wait_s := await limits.take(*asked)):
+            if wait_s := await limits.take(Ask(key, self._address_rate)):
+                raise TooManyRequests(wait_s)
+
+    async def check_rate(self, limits: Limits) -> None:
+        """Of a verified request: raises TooManyRequests."""
+        if self.rate_ask and (wait_s := await limits.take(self.rate_ask)):
             raise TooManyRequests(wait_s)
 
     def check_address(self, sender: Sender | None) -> None:

@@ -87,9 +87,9 @@ class CompiledSource:
     @property
     def is_plain(self) -> bool:
         """Whether a POST to it can only be an event, to be answered by `Ingest.submit` alone."""
-        needs_sender = self.gate is not None and self.gate.needs_sender
+        needs_wait = self.gate is not None and self.gate.needs_wait
         needs_more = self.verifier.takes_post_challenge or self.verifier.needs_certificate
-        return not (self.is_paused or self.broken or needs_sender or needs_more)
+        return not (self.is_paused or self.broken or needs_wait or needs_more)
 
     def settle(self, event_id: bytes, earlier: bytes) -> Answer:
         """Count the event and answer it; `earlier` is the queue's answer (`appender.Answer`)."""

@@ -85,8 +85,9 @@ GROUPS = (
     (
         "senders",
         "Who may send, and how often",
-        "Asked before a request's body is read. A request beyond a rate is answered 429 and told "
-        "when to come again; most senders do.",
+        "An address and its rate are asked before the body is read, the rate of all senders once "
+        "the signature is right. A request beyond a rate is answered 429 and told when to come "
+        "again; most senders do.",
         (
             *("addresses", "rate_per_minute", "rate_burst"),
             *("address_rate_per_minute", "address_rate_burst"),

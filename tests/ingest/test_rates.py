@@ -66,10 +66,13 @@ def test_who_waits_as_long_as_told_is_taken_in(hooks: Hooks, limited: Callable[.
     assert hooks.post().status_code == 202
 
 
-def test_a_strangers_requests_count_too_and_are_not_verified(
+def test_a_stranger_uses_up_the_rate_of_an_address_and_not_of_the_source(
     hooks: Hooks, limited: Callable[..., None]
 ) -> None:
     limited(rate_per_minute=1, rate_burst=1)
+    stale = [hooks.post(age_s=900).status_code for _ in range(3)]
+    assert [*stale, hooks.post().status_code] == [401, 401, 401, 202]
+    limited(address_rate_per_minute=1, address_rate_burst=1)
     assert hooks.post(age_s=900).status_code == 401
     assert hooks.post(age_s=900).status_code == 429
 
