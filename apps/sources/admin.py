@@ -55,7 +55,7 @@ class SourceAdmin(AuditedAdmin):
             path("<int:pk>/pause/", pause, name="sources_source_pause"),
             path("<int:pk>/resume/", resume, name="sources_source_resume"),
             path("<int:pk>/arrivals/", connect_pages.arrivals_fragment, name="sources_arrivals"),
-            path("<int:pk>/test/", connect_pages.send_test_event, name="sources_source_test"),
+            path("<int:pk>/test/", connect_pages.test_event, name="sources_source_test"),
             path("<int:pk>/rules/", rules_pages.rules, name="sources_source_rules"),
             path("<int:pk>/secrets/", secret_pages.add_secret, name="sources_source_secret"),
             path(

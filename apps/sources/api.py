@@ -18,6 +18,7 @@ from apps.api.problems import Conflict
 from apps.api.serializers import SlugOnceMixin, StrictSerializer
 from apps.ingest.rehearsal import rehearse
 from apps.pipelines.models import Pipeline
+from apps.sources.loopback import Outcome, send_test_event
 from apps.sources.models import Secret, Source, SourceInUse
 from apps.sources.rehearsal_api import RehearsalRequestSerializer, RehearsalSerializer
 from apps.sources.rules import Rules, compare
@@ -102,6 +103,15 @@ def get_secret_values(source: Source) -> list[str]:
     return [secret.value for secret in source.get_active_secrets()]
 
 
+class TestEventSerializer(serializers.Serializer[Outcome]):
+    """How ingest answered a test event."""
+
+    status = serializers.IntegerField(help_text="As the sender reads it; 0: not sent.")
+    is_accepted = serializers.BooleanField()
+    detail = serializers.CharField(help_text="Why it was not accepted.")
+    event_id = serializers.CharField(help_text="The event that it became, or empty.")
+
+
 class SourceViewSet(ConfigurationViewSet):
     """Where events come from."""
 
@@ -114,6 +124,7 @@ class SourceViewSet(ConfigurationViewSet):
         "pause": Needs("config:write", "sources.change_source"),
         "resume": Needs("config:write", "sources.change_source"),
         "rehearse": Needs("config:write", "sources.change_source"),
+        "test": Needs("config:write", "sources.change_source"),
     }
     serializer_class = SourceSerializer
     queryset = Source.objects.select_related("pipeline")
@@ -155,6 +166,15 @@ class SourceViewSet(ConfigurationViewSet):
                 raise Conflict("The source is not paused.")
             self.record("source.resume", source)
         return Response(self.get_serializer(source).data)
+
+    @extend_schema(request=None, responses=TestEventSerializer)
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, slug: str) -> Response:
+        """Send one signed test event through ingest. It is real: the pipeline runs, and pays."""
+        source: Source = self.get_object()
+        outcome = send_test_event(source, request.META)
+        self.record("source.test", source, status=outcome.status)
+        return Response(TestEventSerializer(outcome).data)
 
     @extend_schema(request=RehearsalRequestSerializer, responses=RehearsalSerializer)
     @action(detail=True, methods=["post"])

@@ -9,10 +9,8 @@ from django.views.decorators.http import require_POST
 from apps.audit.models import AuditEntry
 from apps.dashboard.site import page
 from apps.sources.connect import get_arrivals
-from apps.sources.loopback import Outcome, post
+from apps.sources.loopback import send_test_event
 from apps.sources.models import Source
-from apps.sources.sample_request import make_request
-from apps.sources.schemes import WrongOptions
 
 
 @page("sources.view_source")
@@ -26,18 +24,9 @@ def arrivals_fragment(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @page("sources.change_source")
-def send_test_event(request: HttpRequest, pk: int) -> HttpResponse:
+def test_event(request: HttpRequest, pk: int) -> HttpResponse:
     """Sign a sample event as the provider would, post it to this server, show the answer."""
     source = get_object_or_404(Source, pk=pk)
-    outcome = send(source, request)
+    outcome = send_test_event(source, request.META)
     AuditEntry.record(request.user, "source.test", source, status=outcome.status)
     return render(request, "sources/test_answer.html", {"outcome": outcome})
-
-
-def send(source: Source, request: HttpRequest) -> Outcome:
-    try:
-        sample = make_request(source)
-    except WrongOptions as error:
-        return Outcome(0, "", error.message)
-    # The server's own socket, not the Host header, which a visitor may choose.
-    return post(sample, request.META["SERVER_NAME"], request.META["SERVER_PORT"])

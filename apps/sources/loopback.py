@@ -7,6 +7,7 @@ or in a container often cannot reach from inside. The signed URL is the public o
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +15,9 @@ from urllib.parse import urlsplit
 
 import httpcore
 
-from apps.sources.schemes import SampleRequest
+from apps.sources.models import Source
+from apps.sources.sample_request import make_request
+from apps.sources.schemes import SampleRequest, WrongOptions
 
 TIMEOUT_S = 5.0  # ingest answers within 2 s
 MAX_SHOWN_CHARS = 2000
@@ -35,6 +38,16 @@ class Outcome:
     @property
     def is_accepted(self) -> bool:
         return 200 <= self.status < 300 and not self.detail
+
+
+def send_test_event(source: Source, meta: Mapping[str, Any]) -> Outcome:
+    """Sign a sample event as the source's provider would, and post it. `meta` is `request.META`."""
+    try:
+        sample = make_request(source)
+    except WrongOptions as error:
+        return Outcome(0, "", error.message)
+    # The server's own socket, not the Host header, which a visitor may choose.
+    return post(sample, meta["SERVER_NAME"], meta["SERVER_PORT"])
 
 
 def post(request: SampleRequest, host: str, port: str) -> Outcome:

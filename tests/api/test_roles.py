@@ -55,6 +55,7 @@ DOORS = (
     Door("get", "sources/helpdesk/", VIEWER),
     Door("post", "sources/", ADMIN, 201, SOURCE),
     Door("patch", "sources/helpdesk/", ADMIN, 200, {"name": "Desk"}),
+    Door("post", "sources/helpdesk/test/", ADMIN),
     Door("post", "sources/helpdesk/pause/", ADMIN),
     Door("post", "sources/helpdesk/resume/", ADMIN, 409),
     Door("post", "sources/helpdesk/rehearse/", ADMIN, 200, {"rules": {}}),

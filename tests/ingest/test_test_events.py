@@ -10,7 +10,7 @@ from django.db import transaction
 from django.test import Client
 from pytest_django import Settings
 
-from apps.accounts.models import User
+from apps.accounts.models import ApiToken, User
 from apps.audit.models import AuditEntry
 from apps.pipelines.models import Pipeline
 from apps.sources.loopback import post
@@ -76,6 +76,20 @@ def test_the_answer_names_the_event_and_the_audit_who_sent_it(
     assert f"/events/evt_{entry.event_id.replace('-', '')}/" in html
     assert entry.key.startswith("test_")
     assert AuditEntry.objects.filter(action="source.test", actor=alice).count() == 1
+
+
+def test_the_api_sends_one_too(admin: Admin, hooks: Hooks, helpdesk: Source, alice: User) -> None:
+    _, token = ApiToken.issue(alice, "tests", ["config:write"])
+    answer = Client().post(
+        "/api/v1/sources/helpdesk/test/", headers={"Authorization": f"Bearer {token}"},
+        **admin.socket,
+    )  # fmt: skip
+
+    (entry,) = hooks.entries()
+    event_id = "evt_" + entry.event_id.replace("-", "")
+    assert answer.json() == {
+        "status": 202, "is_accepted": True, "detail": "", "event_id": event_id,
+    }  # fmt: skip
 
 
 def test_a_refusal_is_shown_in_its_own_words(admin: Admin, helpdesk: Source) -> None:
