@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from apps.streams.spool.status import get_status
 from tests.fixtures.servers import Server
 from tests.ingest.conftest import Hooks, code_of
+from tests.ingest.senders import ANSWER_WITHIN_S, Senders
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +32,7 @@ def no_spool(settings: Any) -> None:
 
 
 @contextmanager
-def frozen(valkey: Server) -> Iterator[None]:
+def frozen(valkey: Server, hooks: Hooks) -> Iterator[None]:
     os.kill(valkey.process.pid, signal.SIGSTOP)
     try:
         yield
@@ -70,7 +72,7 @@ def test_a_frozen_server_is_not_noticed_by_senders(start_hooks: Start, own_valke
     valkey = own_valkey()
     with start_hooks(valkey.address) as hooks:
         hooks.wait_until_ready()
-        with frozen(valkey):
+        with frozen(valkey, hooks):
             # The first waits for the server, which may have it, and is given again with its id.
             ids = post_all(hooks, "first", "second", "third")
             again = hooks.post(event_id="first")
@@ -152,6 +154,52 @@ def test_a_server_with_a_full_disk_is_not_noticed_by_senders(
         wait_for(hooks, ids)
 
 
+def test_one_trouble_after_the_other_under_load_refuses_and_loses_nothing(
+    start_hooks: Start, own_valkey: Own
+) -> None:
+    valkey = own_valkey()
+    with start_hooks(valkey.address) as hooks:
+        hooks.wait_until_ready()
+        with Senders(hooks.base_url) as senders:
+            for trouble in (frozen, killed, full, not_durable):
+                with trouble(valkey, hooks):
+                    goal = len(senders.acknowledged) + 200
+                    wait_until(lambda: len(senders.acknowledged) > goal, 20, "events")  # noqa: B023
+                wait_until(is_spool_empty, 20, "an empty spool")
+        assert senders.refusals == {}
+        assert senders.slowest_s < ANSWER_WITHIN_S
+        ids = {event_id for _, event_id in senders.acknowledged}
+        wait_until(lambda: ids <= {entry.event_id for entry in hooks.entries()}, 10, "all of them")
+        appended = [entry.event_id for entry in hooks.entries()]
+        assert len(appended) == len(set(appended))
+
+
+@contextmanager
+def killed(valkey: Server, hooks: Hooks) -> Iterator[None]:
+    valkey.kill()
+    yield
+    valkey.start()
+
+
+@contextmanager
+def full(valkey: Server, hooks: Hooks) -> Iterator[None]:
+    hooks.queue.config_set("maxmemory", "1")
+    yield
+    hooks.queue.config_set("maxmemory", "0")
+
+
+@contextmanager
+def not_durable(valkey: Server, hooks: Hooks) -> Iterator[None]:
+    hooks.queue.config_set("appendfsync", "everysec")
+    hooks.queue.client_kill_filter(_type="normal")
+    yield
+    hooks.queue.config_set("appendfsync", "always")
+
+
+def is_spool_empty() -> bool:
+    return not str(get_status())
+
+
 # --- Without --------------------------------------------------------------------------------------
 
 
@@ -162,7 +210,7 @@ def test_a_frozen_server_is_answered_503_within_two_seconds_and_recovers(
     valkey = own_valkey()
     with start_hooks(valkey.address) as hooks:
         hooks.wait_until_ready()
-        with frozen(valkey):
+        with frozen(valkey, hooks):
             began = time.monotonic()
             first, second = hooks.post(), hooks.post()
             took_s = time.monotonic() - began
