@@ -25,7 +25,7 @@ from temporalio.client import Client
 
 from apps.events import intake
 from apps.events.intake import AWAY, DatabaseAway, Intake
-from apps.events.models import OPEN, Event
+from apps.events.models import Event
 from apps.events.workflow_client import connect, start_all
 from apps.streams.entries import Entry
 from apps.streams.errors import QueueError
@@ -95,7 +95,7 @@ class ShardLoop:
             await self.handle(self.unstored)
             return
         # Asks the database first: while that is away, no entry is taken.
-        room = settings.OPEN_WORKFLOWS_MAX - await self.in_database(count_open)
+        room = await self.in_database(count_room)
         if room <= 0:
             await wait_for_stop(stop, self.pace.full_pause_s)
             return
@@ -162,9 +162,12 @@ def with_connection(work: Callable[[], T]) -> T:
         raise DatabaseAway from error
 
 
-def count_open() -> int:
-    """Events under way; counts no further than the limit, so it costs the same under any load."""
-    return Event.objects.filter(status__in=OPEN).order_by()[: settings.OPEN_WORKFLOWS_MAX].count()
+def count_room() -> int:
+    """How many more events may run. Those that wait for a limit have a bound of their own, so that
+    one pipeline's do not hold up all others; no count goes further than its bound."""
+    active_max, waiting_max = settings.OPEN_WORKFLOWS_MAX, settings.WAITING_WORKFLOWS_MAX
+    room = active_max - Event.count_active(active_max)
+    return min(room, waiting_max - Event.count_waiting(waiting_max)) if room else 0
 
 
 def get_consumer_name() -> str:

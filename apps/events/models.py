@@ -68,6 +68,8 @@ class Event(models.Model):
     received_at = models.DateTimeField()
     changed_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
+    # Until then its workflow sleeps, because a limit, a breaker or another server asked for it.
+    waiting_until = models.DateTimeField(null=True)
     step = models.CharField(max_length=10, choices=Step.choices, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
     error = models.CharField(max_length=500, blank=True)
@@ -108,6 +110,11 @@ class Event(models.Model):
             models.Index(fields=["status", "-received_at"], name="event_by_status"),
             models.Index(fields=["source", "-received_at"], name="event_by_source"),
             models.Index(fields=["status", "changed_at"], name="event_stalled"),
+            models.Index(
+                fields=["waiting_until"],
+                name="event_waiting",
+                condition=Q(waiting_until__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -150,10 +157,24 @@ class Event(models.Model):
         stalled = cls.objects.filter(status__in=OPEN, changed_at__lt=before)
         return list(stalled.only("id", "run").order_by("changed_at")[:count])
 
+    @classmethod
+    def count_active(cls, limit: int) -> int:
+        """Open events that do something now, counted no further than `limit`."""
+        now = timezone.now()
+        awake = Q(waiting_until__isnull=True) | Q(waiting_until__lte=now)
+        return cls.objects.filter(awake, status__in=OPEN).order_by()[:limit].count()
+
+    @classmethod
+    def count_waiting(cls, limit: int) -> int:
+        """Open events that sleep until a time that is known, counted no further than `limit`."""
+        # No other status has this time: each move that gives none takes it away.
+        return cls.objects.filter(waiting_until__gt=timezone.now()).order_by()[:limit].count()
+
     # --- Verbs: each one conditional UPDATE; False means that somebody else was first ---------
 
     def _move(self, allowed: tuple[Status, ...], to: Status, **fields: Any) -> bool:
         """Go from one of `allowed` to `to`, if this is still the current run."""
+        fields = {"waiting_until": None} | fields
         fields |= {"status": to, "changed_at": timezone.now()}
         current = type(self).objects.filter(pk=self.pk, run=self.run, status__in=allowed)
         moved = bool(current.update(**fields))
@@ -177,10 +198,12 @@ class Event(models.Model):
         """Queued → running. True also if this run is running already (a step tried again)."""
         return self._move(OPEN, Status.RUNNING)
 
-    def note_failure(self, step: Step, code: str, reason: str) -> bool:
-        """Stay running, and show why the last attempt did not succeed."""
+    def note_failure(
+        self, step: Step, code: str, reason: str, waiting_until: datetime | None = None
+    ) -> bool:
+        """Stay running, and show why the last attempt did not succeed, and when the next may be."""
         fields = {"step": step, "error_code": code[:60], "error": reason[:500]}
-        return self._move(OPEN, Status.RUNNING, **fields)
+        return self._move(OPEN, Status.RUNNING, waiting_until=waiting_until, **fields)
 
     def keep_answer(self, answer: Any, cost_usd: Decimal) -> bool:
         """Stay running, with the model's answer and what the event has cost until now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from apps.dashboard.live import announce
 from apps.events.models import Attempt, Event, Step
-from workers.contracts import StepResult, Verdict
+from workers.contracts import RETRY_AFTER_MAX_S, StepResult, Verdict
 
 ATTEMPTS = Counter("pipeline_attempts", "Attempts by step and how they ended", ["step", "outcome"])
 Outcome = Attempt.Outcome
@@ -78,9 +78,8 @@ def record_filtered(event: Event, tried: Try) -> StepResult:
 
 def record_failure(event: Event, tried: Try, error: StepError) -> StepResult:
     """The attempt did not succeed; what follows is the error's own decision."""
-    note = event.hold if error.verdict == Verdict.HELD else event.note_failure
     with transaction.atomic():
-        if not note(tried.step, error.code, str(error)):
+        if not _note(event, tried.step, error):
             return GONE
         outcome = OUTCOMES[error.verdict]
         if not (outcome == Outcome.WAITED and _wait_longer(event, tried)):
@@ -93,6 +92,16 @@ def record_failure(event: Event, tried: Try, error: StepError) -> StepResult:
                 http_status=error.http_status,
             )
     return StepResult(error.verdict, tried.step, error.code, error.retry_after_s)
+
+
+def _note(event: Event, step: Step, error: StepError) -> bool:
+    if error.verdict == Verdict.HELD:
+        return event.hold(step, error.code, str(error))
+    waiting_until = None
+    if error.verdict != Verdict.NEVER and error.retry_after_s:
+        wait_s = min(error.retry_after_s, RETRY_AFTER_MAX_S)
+        waiting_until = timezone.now() + timedelta(seconds=wait_s)
+    return event.note_failure(step, error.code, str(error), waiting_until)
 
 
 def record_burial(event: Event, step: Step, code: str) -> bool:
