@@ -22,6 +22,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.events.models import Event
+from apps.llm import budgets
 from apps.llm.models import LLMCall
 from apps.llm.owner import get_owner, is_gone
 from apps.llm.provider import Completion
@@ -43,11 +44,12 @@ def open_call(event: Event, request: PreparedRequest, number: int = 1) -> LLMCal
 
     Asking the same request again after an answer that can't be used is a row of its own (llm#2),
     so that every paid answer stays on record. `number` comes from the caller, who has looked:
-    counted here, of two workers each could find a number of its own.
+    counted here, of two workers each could find a number of its own. Raises what
+    `budgets.charging` does.
     """
     try:
-        with transaction.atomic(durable=True):
-            return LLMCall.objects.create(
+        with budgets.charging(event, request.body) as charge, transaction.atomic(durable=True):
+            call = LLMCall.objects.create(
                 event=event,
                 step=STEP if number == 1 else f"{STEP}#{number}",
                 request_hash=request.hash,
@@ -57,24 +59,33 @@ def open_call(event: Event, request: PreparedRequest, number: int = 1) -> LLMCal
                 request=request.body,
                 masked=dict(request.masked),
                 intended_at=timezone.now(),
+                **charge.fields,
             )
+            charge.reserve()
+            return call
     except IntegrityError:
         return None
 
 
 def reopen(call: LLMCall, event: Event) -> LLMCall | None:
-    """Refused or unknown → intent under the next fence; None if somebody else was first."""
-    moved = _update(
-        call,
-        (State.REFUSED, State.UNKNOWN),
-        state=State.INTENT,
-        fence=call.fence + 1,
-        run=event.run,
-        owner=get_owner(),
-        intended_at=timezone.now(),
-    )
-    if not moved:
-        return None
+    """Refused or unknown → intent under the next fence; None if somebody else was first.
+
+    What an unknown call may have cost stays spent. Raises what `budgets.charging` does.
+    """
+    with budgets.charging(event, call.request) as charge, transaction.atomic(durable=True):
+        moved = _update(
+            call,
+            (State.REFUSED, State.UNKNOWN),
+            state=State.INTENT,
+            fence=call.fence + 1,
+            run=event.run,
+            owner=get_owner(),
+            intended_at=timezone.now(),
+            **charge.fields,
+        )
+        if not moved:
+            return None
+        charge.reserve()
     call.refresh_from_db()
     return call
 
@@ -94,9 +105,8 @@ def answer(call: LLMCall, completion: Completion, problem: str, cost_usd: Decima
 
 
 def _record(call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal) -> bool:
-    return _update(
+    return _settle(
         call,
-        (State.INTENT, State.UNKNOWN),
         state=State.ANSWERED,
         answered_at=timezone.now(),
         answer=_storable(completion.text),
@@ -110,12 +120,16 @@ def _record(call: LLMCall, completion: Completion, problem: str, cost_usd: Decim
 
 def refuse(call: LLMCall) -> bool:
     """Intent → refused: it was certainly not paid and may be sent again."""
-    return _update(call, (State.INTENT, State.UNKNOWN), state=State.REFUSED)
+    return _settle(call, state=State.REFUSED)
 
 
 def lose(call: LLMCall) -> bool:
     """Intent → unknown: sent, and no answer will be read any more."""
-    return _update(call, (State.INTENT,), state=State.UNKNOWN)
+    with transaction.atomic(durable=True):
+        moved = _update(call, (State.INTENT,), state=State.UNKNOWN)
+        if moved:
+            budgets.keep_as_spent(call)
+    return moved
 
 
 def reuse(call: LLMCall) -> None:
@@ -131,10 +145,24 @@ def is_under_way(call: LLMCall) -> bool:
     return timezone.now() < call.intended_at + lease
 
 
-def _update(call: LLMCall, allowed: tuple[State, ...], **fields: object) -> bool:
-    unchanged = Q(pk=call.pk, fence=call.fence, state__in=allowed)
+def _settle(call: LLMCall, **fields: object) -> bool:
+    """Intent or unknown → what `fields` say, and the budgets with it; False under another fence.
+
+    From one state after the other: a call that was given up counts as spent already.
+    """
+    cost_usd = Decimal(str(fields.get("cost_usd", 0)))
     with transaction.atomic(durable=True):
-        return bool(LLMCall.objects.filter(unchanged).update(**fields))
+        for state in (State.INTENT, State.UNKNOWN):
+            if _update(call, (state,), **fields):
+                budgets.settle(call, cost_usd, was_given_up=state == State.UNKNOWN)
+                return True
+    return False
+
+
+def _update(call: LLMCall, allowed: tuple[State, ...], **fields: object) -> bool:
+    """Part of the caller's transaction."""
+    unchanged = Q(pk=call.pk, fence=call.fence, state__in=allowed)
+    return bool(LLMCall.objects.filter(unchanged).update(**fields))
 
 
 def _storable(text: str) -> str:

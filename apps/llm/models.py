@@ -6,7 +6,11 @@ from django.db import models
 from django.db.models import Q
 
 from apps.events.models import Event
+from apps.llm.budget_models import Budget, BudgetPeriod, BudgetWait
+from apps.llm.cost_models import CostHour
 from apps.pipelines.redaction.kinds import describe_counts
+
+__all__ = ["Budget", "BudgetPeriod", "BudgetWait", "CostHour", "LLMCall"]
 
 
 class LLMCall(models.Model):
@@ -34,6 +38,10 @@ class LLMCall(models.Model):
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
     cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
+    # The most this request may cost, and the budget periods (ids) that keep it: as reserved while
+    # it is an intent, as spent where the outcome is unknown.
+    reserved_micros = models.BigIntegerField(default=0, db_default=0)
+    reserved_in = models.JSONField(null=True, blank=True)
     intended_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True)
     reused_count = models.PositiveIntegerField(default=0)

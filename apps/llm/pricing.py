@@ -10,6 +10,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from apps.llm.provider import is_local
+
 PER_MILLION = Decimal(1_000_000)
 MICRO_USD = Decimal("0.000001")
 _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
@@ -20,6 +22,12 @@ def get_cost_usd(model: str, input_tokens: int, output_tokens: int) -> Decimal:
     input_price, output_price = _get_prices(model)
     cost = (input_tokens * input_price + output_tokens * output_price) / PER_MILLION
     return cost.quantize(MICRO_USD, rounding=ROUND_UP)
+
+
+def has_price(model: str) -> bool:
+    """Whether the cost of a call can be told: by the table, by the settings, or as it is free."""
+    named = _DATE.sub("", model) in _read_table()
+    return named or any(_get_prices(model)) or is_local(settings.OPENAI_BASE_URL)
 
 
 def _get_prices(model: str) -> tuple[Decimal, Decimal]:

@@ -1,0 +1,36 @@
+"""What was spent, hour by hour: kept when the calls themselves are deleted with their events."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from apps.pipelines.models import Pipeline
+from apps.sources.models import Source
+
+
+class CostHour(models.Model):
+    """The answered calls of one hour (UTC), source, pipeline and model."""
+
+    hour = models.DateTimeField()
+    source = models.ForeignKey(Source, null=True, on_delete=models.SET_NULL, related_name="+")
+    pipeline = models.ForeignKey(Pipeline, null=True, on_delete=models.SET_NULL, related_name="+")
+    model = models.CharField(max_length=120)
+    calls = models.PositiveIntegerField(default=0)
+    events = models.PositiveIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+    # Counted when an answer is used again; what the answer had cost.
+    reused = models.PositiveIntegerField(default=0)
+    saved_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+
+    class Meta:
+        ordering = ["hour", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "source", "pipeline", "model"], name="cost_hour_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}:00 {self.model}"
