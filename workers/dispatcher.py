@@ -167,7 +167,7 @@ def count_room() -> int:
     one pipeline's do not hold up all others; no count goes further than its bound."""
     active_max, waiting_max = settings.OPEN_WORKFLOWS_MAX, settings.WAITING_WORKFLOWS_MAX
     room = active_max - Event.count_active(active_max)
-    return min(room, waiting_max - Event.count_waiting(waiting_max)) if room else 0
+    return room if room and Event.count_waiting(waiting_max) < waiting_max else 0
 
 
 def get_consumer_name() -> str:
