@@ -58,6 +58,7 @@ def make_cases() -> list[Case]:
         if info.can_sign and info.needs_secret and slug not in UNRECORDED:
             cases.append(Case(slug, slug, {}, make_secret(slug)))
     cases.append(Case("gitlab-signing-token", "gitlab", {}, WHSEC))
+    cases.append(Case("odd-secret-in-url", "url-token", {}, "a&b=c d%20 \u00fc + 20 characters"))
     for name, options in CUSTOM.items():
         cases.append(Case(name, "hmac", options, make_secret("hmac", options)))
     return cases

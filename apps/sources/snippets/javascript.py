@@ -35,7 +35,6 @@ def write_javascript(recipe: Recipe, secret: str | None) -> str:
     """A whole module; without `secret` it asks for it, unless SECRET is set."""
     lines = [
         *_get_secret(secret),
-        f"const url = {_join(recipe.url)};",
         'const eventId = "test_" + randomUUID().slice(0, 8);',
         *(f"const {_name(unit)} = {_TIMES[unit]};" for unit in recipe.times),
         *(f"const {_name(name)} = {_write(value)};" for name, value in recipe.steps),
@@ -67,6 +66,8 @@ def _write(value: Value) -> str:
     if isinstance(value, Hmac):
         key, digest = _KEYS[value.key_form], _DIGEST[value.encoding]
         return f'createHmac("{value.algorithm}", {key}).update({_join(value.message)}){digest}'
+    if isinstance(value, Encoded) and value.encoding == "percent":
+        return f"encodeURIComponent({_join(value.text)})"
     if isinstance(value, Encoded):
         encoding = value.encoding.removesuffix("_nopad")
         return f'Buffer.from({_join(value.text)}).toString("{encoding}")'

@@ -16,6 +16,7 @@ _ENCODE = {
     "hex_any_case": "{}.hex()",
     "base64": "base64.b64encode({}).decode()",
     "base64url": "base64.urlsafe_b64encode({}).decode()",
+    "percent": "urllib.parse.quote({}, safe='')",
     "base64url_nopad": 'base64.urlsafe_b64encode({}).decode().rstrip("=")',
 }
 _KEYS = {
@@ -25,7 +26,17 @@ _KEYS = {
     "base64": "base64.b64decode(secret)",
     "whsec": 'base64.b64decode(secret.removeprefix("whsec_"))',
 }
-_MODULES = ("base64", "email.utils", "hashlib", "hmac", "os", "time", "unicodedata", "uuid")
+_MODULES = (
+    "base64",
+    "email.utils",
+    "hashlib",
+    "hmac",
+    "os",
+    "time",
+    "unicodedata",
+    "urllib.parse",
+    "uuid",
+)
 
 
 def write_python(recipe: Recipe, secret: str | None) -> str:
@@ -33,7 +44,6 @@ def write_python(recipe: Recipe, secret: str | None) -> str:
     asked = 'os.environ.get("SECRET") or getpass("Signing secret: ")'
     lines = [
         f"secret = {asked if secret is None else repr(secret)}",
-        f"url = {_join(recipe.url)}",
         'event_id = "test_" + uuid.uuid4().hex[:12]',
         *(f"{unit} = {_TIMES[unit]}" for unit in recipe.times),
         *(f"{name} = {_write(value)}" for name, value in recipe.steps),

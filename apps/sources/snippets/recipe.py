@@ -59,7 +59,7 @@ class Hmac:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text, as bytes, in an encoding of schemes."""
+    """A text, as bytes, in an encoding of schemes, or "percent" for the query of a URL."""
 
     encoding: str
     text: Parts
@@ -77,12 +77,12 @@ Value = Hmac | Encoded | Digest | Parts
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`steps` are computed in this order, from `secret`, `url`, `event_id`, `times` and before.
+    """`steps` are computed in this order, from `secret`, `event_id`, `times` and those before;
+    `url` and `body` are among them.
 
     `times` are the units of the current time that are used (`UNITS`, or "expires").
     """
 
-    url: Parts
     times: tuple[str, ...]
     steps: tuple[tuple[str, Value], ...]
     headers: tuple[tuple[str, Parts], ...]
@@ -142,7 +142,7 @@ def _generalise(request: SampleRequest, signings: list[Signing], secret: str) ->
         str(_NOW + JWT_LIFETIME_S): "expires",
     }
     known |= {format_timestamp(_NOW, unit): unit for unit, _ in UNITS}
-    steps: list[tuple[str, Value]] = []
+    steps = _address(request.url, secret)
     credentials = encode_base64(secret.encode()).decode()
     if any(credentials in value for value in request.headers.values()):
         known[credentials] = "credentials"
@@ -151,11 +151,18 @@ def _generalise(request: SampleRequest, signings: list[Signing], secret: str) ->
         steps += _sign(signing, body, known)
         known[signing.signature.decode()] = "signature"
     body_parts = _split(body, known)
-    place = len(steps) if Var("signature") in body_parts else 0
+    place = len(steps) if Var("signature") in body_parts else 1
     steps.insert(place, ("body", body_parts))
     headers = tuple((name, _split(value, known)) for name, value in request.headers.items())
-    url = _split(request.url, {secret: "secret"})
-    return Recipe(url, _find_times(steps, headers), tuple(steps), headers)
+    return Recipe(_find_times(steps, headers), tuple(steps), headers)
+
+
+def _address(url: str, secret: str) -> list[tuple[str, Value]]:
+    """The step to the URL; one before it where the secret is a part of the URL."""
+    if secret not in url:
+        return [("url", (url,))]
+    token = Encoded("percent", (Var("secret"),))
+    return [("token", token), ("url", _split(url, {secret: "token"}))]
 
 
 def _sign(signing: Signing, body: str, known: dict[str, str]) -> list[tuple[str, Value]]:

@@ -21,6 +21,7 @@ _ENCODE = {
     "base64": _BASE64,
     "base64url": f"{_BASE64} | tr '+/' '-_'",
     "base64url_nopad": f"{_BASE64} | tr '+/' '-_' | tr -d '='",
+    "percent": f"{_HEX} | sed 's/../%&/g'",
 }
 _KEYS = {
     "hex": '"$secret"',
@@ -31,7 +32,7 @@ _KEYS = {
 
 def write_shell(recipe: Recipe, secret: str | None) -> str:
     """One command in parentheses, so that a terminal reads all of it before it asks."""
-    lines = ["(", *_get_secret(secret), f"url={_quote(recipe.url)}"]
+    lines = ["(", *_get_secret(secret)]
     lines.append("event_id=test_$(openssl rand -hex 6)")
     lines += [f"{unit}=$({_TIMES[unit]})" for unit in recipe.times]
     lines += [f"{name}={_write(value)}" for name, value in recipe.steps]
