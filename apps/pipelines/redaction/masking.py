@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-
-import re2
 
 from apps.pipelines.expressions import to_json
 from apps.pipelines.payload import PayloadTooDeep
@@ -17,12 +15,9 @@ from apps.pipelines.redaction.config import Redaction
 from apps.pipelines.redaction.finding import Finder, merge
 from apps.pipelines.redaction.kinds import FIELD, KINDS, PATTERN
 from apps.pipelines.redaction.paths import replace_at
-from apps.pipelines.redaction.patterns import get_options
 from apps.pipelines.redaction.placeholders import Placeholders
+from apps.pipelines.redaction.repeated import Repeated, forget
 from apps.pipelines.redaction.spans import Span, Text
-
-SHORTEST_REPEATED = 4  # a shorter value, found once, says too little to be masked everywhere
-VALUES_AT_ONCE = 500  # in one regular expression
 
 
 class Masking:
@@ -60,14 +55,15 @@ class Masking:
         try:
             texts = dict.fromkeys(text for pair in values for text in self._read(*pair))
             found = {text: self._find(text) for text in texts}
-            repeated = self._compile_repeated()
+            repeated = Repeated(self._placeholders)
             masked = {
-                text: self._replace(text.text, [*spans, *self._find_repeated(text.text, repeated)])
-                for text, spans in found.items()
+                text: self._replace(text.text, spans, repeated) for text, spans in found.items()
             }
             return [_map_texts(name, value, masked.__getitem__) for name, value in values]
         except RecursionError:
             raise PayloadTooDeep("The payload is nested too deeply.") from None
+        finally:
+            forget()
 
     def get_hidden(self, prompt: str) -> dict[str, str]:
         """Mark → value of the marks in a prompt, for `unmask`: no answer can ask for others."""
@@ -92,38 +88,26 @@ class Masking:
         return self._placeholders.get(FIELD, clean(text))
 
     def _find(self, text: Text) -> list[Span]:
-        marks = self._placeholders.find(text.text)
-        starts = [start for start, _ in marks]
-        spans = []
-        for span in self._finder.find(text):
-            at = bisect_right(starts, span.start) - 1
-            if at < 0 or span.end > marks[at][1]:  # else it is a piece of a mark
-                spans.append(span)
+        spans = self._drop_pieces_of_marks(text.text, self._finder.find(text))
         for span in spans:
             self._placeholders.get(span.name, text.text[span.start : span.end])
         return spans
 
-    def _compile_repeated(self) -> list[Any]:
-        """Expressions for every value met so far, the longest first, so that it wins."""
-        values = [value for value in self.values.values() if len(value) >= SHORTEST_REPEATED]
-        values.sort(key=lambda value: (-len(value), value))
-        chunks = [values[at : at + VALUES_AT_ONCE] for at in range(0, len(values), VALUES_AT_ONCE)]
-        return [re2.compile("|".join(map(re2.escape, chunk)), get_options()) for chunk in chunks]
+    def _drop_pieces_of_marks(self, text: str, spans: Iterable[Span]) -> list[Span]:
+        marks = self._placeholders.find(text)
+        starts = [start for start, _ in marks]
 
-    def _find_repeated(self, text: str, repeated: list[Any]) -> Iterator[Span]:
-        whole = Text(text)
-        for pattern in repeated:
-            for match in pattern.finditer(text):
-                name = self._placeholders.get_name(match.group())
-                start, end = match.span()
-                # A name in a field, such as Mark, is not meant by the market.
-                if name != FIELD or (whole.begins_alone(start) and whole.ends_alone(end)):
-                    yield Span(start, end, name)
+        def is_piece(span: Span) -> bool:
+            at = bisect_right(starts, span.start) - 1
+            return at >= 0 and span.end <= marks[at][1]
 
-    def _replace(self, text: str, spans: list[Span]) -> str:
+        return [span for span in spans if not is_piece(span)]
+
+    def _replace(self, text: str, spans: list[Span], repeated: Repeated) -> str:
+        again = self._drop_pieces_of_marks(text, repeated.find(text))
         parts: list[str] = []
         done = 0
-        for span in merge(spans):
+        for span in merge([*spans, *again]):
             mark = self._placeholders.get(span.name, text[span.start : span.end])
             parts += [text[done : span.start], mark]
             done = span.end

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import phonenumbers
 from phonenumbers import PhoneNumberType, ValidationResult
@@ -171,6 +171,7 @@ def _read_before(before: str) -> _Before:
     return _Before.WORD if _PHONE_WORD.search(before) else _Before.NOTHING
 
 
+@cache
 def _writes_zero(country: str) -> bool:
     """Whether numbers are written with a 0 in front at home."""
     plan = phonenumbers.PhoneMetadata.metadata_for_region(country)

@@ -83,6 +83,24 @@ def test_a_pattern_that_would_hang_python_takes_no_time() -> None:
     assert mask("a" * 200_000, evil)[0] == "a" * 200_000
 
 
+@pytest.mark.timeout(100)  # in linear time it takes a second or two
+@pytest.mark.parametrize(
+    "piece",
+    ["1", "01 02 03 ", "4 1 1 1 ", "DE89 ", "1-", "a@", "+1 ", "tel: 1234567 ", "123-45-6789 "],
+)
+def test_no_text_keeps_the_finders_busy_for_long(piece: str) -> None:
+    mask(piece * (100_000 // len(piece)))
+
+
+def test_after_too_many_questions_the_form_of_a_number_is_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of_no_plan = "0000 1111 222"
+    assert mask(of_no_plan)[0] == of_no_plan
+    monkeypatch.setattr("apps.pipelines.redaction.phones.MAX_QUESTIONS", 0)
+    assert mask(of_no_plan)[0] == "[PHONE_1]"
+
+
 def test_a_path_hides_its_whole_value_and_its_name_in_the_text() -> None:
     redaction = Redaction(paths=("customer.name", "customer.address"))
     address = {"street": "Hauptstr. 1"}
@@ -101,6 +119,30 @@ def test_paths_that_lead_to_one_place_hide_it_once() -> None:
     masked, values = mask({"a": {"name": "Rosa"}}, redaction)
     assert masked == {"a": {"name": "[FIELD_1]"}}
     assert values == {"[FIELD_1]": "Rosa"}
+
+
+def test_a_pattern_that_fits_a_mark_leaves_it_whole() -> None:
+    redaction = Redaction(paths=("name",), patterns=(OwnPattern("WORD", "FIELD"),))
+    masked, values = mask({"name": "Rosa", "text": "a FIELD"}, redaction)
+    assert masked == {"name": "[FIELD_1]", "text": "a [WORD_1]"}
+    assert unmask(masked, values) == {"name": "Rosa", "text": "a FIELD"}
+
+
+def test_a_large_field_and_many_values_are_hidden_too() -> None:
+    large = {"items": [f"part {number} of it" for number in range(5000)]}
+    redaction = Redaction(kinds=("email",), paths=("large", "copy"))
+    mails = " ".join(f"user{number}@example.com" for number in range(5000))
+    payload = {"large": large, "copy": json.dumps(large), "mails": mails, "x": f"({mails})"}
+    masked, values = mask(payload, redaction)
+    assert masked["large"] == "[FIELD_1]"
+    assert masked["mails"].split() == [f"[EMAIL_{number}]" for number in range(1, 5001)]
+    assert unmask(masked["x"], values) == f"({mails})"
+
+
+def test_a_field_that_is_part_of_another_word_hides_no_value_behind_it() -> None:
+    redaction = Redaction(kinds=("card",), paths=("name",))
+    payload = {"name": "Rosa4242", "card": "4242424242424242", "text": "Rosa4242424242424242"}
+    assert mask(payload, redaction)[0]["text"] == "Rosa[CARD_1]"
 
 
 def test_null_and_empty_text_have_nothing_to_hide() -> None:
