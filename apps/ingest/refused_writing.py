@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import Count, F, Sum
+from django.db import transaction
+from django.db.models import Count, F, QuerySet, Sum
 from django.utils import timezone
 
 from apps.dashboard.live import announce
@@ -30,8 +32,9 @@ from apps.sources.schemes import (
 )
 from apps.vault.vault import VaultError, decrypt
 
-# An explanation tries some hundred signatures (2 ms): of a flood's batch only so many get one.
-EXPLAINED_OF_BATCH = 10
+# An explanation tries some ten signatures (up to 2 ms): of a flood's batch only so many get one.
+EXPLAINED_OF_BATCH = 4
+YIELD_S = 0.005  # after each, so that ingest has the interpreter again
 DELETE_BATCH = 500
 
 Key = tuple[int, str, str]
@@ -64,15 +67,21 @@ def write(batch: Sequence[Refused], explained_max: int = EXPLAINED_OF_BATCH) -> 
     Raises DatabaseError, VaultError.
     """
     groups = _group(batch)
-    _explain_new(groups, explained_max)
+    known = _find_known(groups)
+    _explain([group for key, group in groups.items() if key not in known], explained_max)
     with transaction.atomic():
         # Locked, so that none is deleted meanwhile; without its key, or dispatchers would wait; in
         # order, or two of us might wait for each other.
         sources = Source.objects.select_for_update(no_key=True).order_by("pk")
         there = set(sources.filter(pk__in={key[0] for key in groups}).values_list("pk", flat=True))
-        for key, group in groups.items():
-            if key[0] in there and not _count_up(key, group):
-                _create(key, group)
+        for key in known:
+            _count_up(key, groups[key])
+        new = [key for key in groups if key[0] in there and key not in known]
+        # One statement: a row at a time would keep the interpreter from ingest for ten times as
+        # long. Where another web process was first with the same request, its row stays.
+        RefusedRequest.objects.bulk_create(
+            [_build(key, groups[key]) for key in new], ignore_conflicts=True
+        )
         for source_id in there:
             bound(source_id)
     announce("refused")
@@ -107,19 +116,14 @@ def digest(refused: Refused) -> str:
     return told.hexdigest()
 
 
-def _explain_new(groups: dict[Key, Group], left: int) -> None:
-    known = set(
-        RefusedRequest.objects.filter(
-            state=State.KEPT, body_digest__in={key[2] for key in groups}
-        ).values_list("source_id", "code", "body_digest")
-    )
-    left = EXPLAINED_OF_BATCH
-    for key, group in groups.items():
+def _explain(groups: Iterable[Group], left: int) -> None:
+    for group in groups:
         error = group.first.error
         group.reason = error.detail
-        if key not in known and left and isinstance(error, SignatureRefused):
+        if left and isinstance(error, SignatureRefused):
             left -= 1
             group.reason = explain_refusal(group.first.source, group.first.request, error)
+            time.sleep(YIELD_S)
 
 
 def explain_refusal(source: SourceRow, request: Request, error: SignatureRefused) -> str:
@@ -154,35 +158,38 @@ def _day(at: datetime) -> str:
     return f"{at.day} {at:%B %Y} at {at:%H:%M} UTC"
 
 
-def _count_up(key: Key, group: Group) -> bool:
+def _find_known(groups: Iterable[Key]) -> set[Key]:
+    """Those of them that are kept already."""
+    digests = {key[2] for key in groups}
+    kept = RefusedRequest.objects.filter(state=State.KEPT, body_digest__in=digests)
+    return set(kept.values_list("source_id", "code", "body_digest")) & set(groups)
+
+
+def _count_up(key: Key, group: Group) -> None:
     source_id, code, body_digest = key
     same = RefusedRequest.objects.filter(
         source=source_id, code=code, body_digest=body_digest, state=State.KEPT
     )
-    return bool(same.update(times=F("times") + group.times, last_received_at=_time(group.last_at)))
+    same.update(times=F("times") + group.times, last_received_at=_time(group.last_at))
 
 
-def _create(key: Key, group: Group) -> None:
+def _build(key: Key, group: Group) -> RefusedRequest:
     request = group.first.request
     content = pack(request)
-    try:
-        with transaction.atomic():
-            RefusedRequest.objects.create(
-                source_id=key[0],
-                received_at=_time(request.now),
-                last_received_at=_time(group.last_at),
-                times=group.times,
-                address=group.first.address,
-                method=request.method[:10],
-                code=key[1][:60],
-                reason=group.reason[:REASON_MAX_CHARS],
-                size_bytes=len(request.body),
-                body_digest=key[2],
-                content=content,
-                kept_bytes=len(content) * 4 // 3,
-            )
-    except IntegrityError:
-        _count_up(key, group)  # another web process was first
+    return RefusedRequest(
+        source_id=key[0],
+        received_at=_time(request.now),
+        last_received_at=_time(group.last_at),
+        times=group.times,
+        address=group.first.address,
+        method=request.method[:10],
+        code=key[1][:60],
+        reason=group.reason[:REASON_MAX_CHARS],
+        size_bytes=len(request.body),
+        body_digest=key[2],
+        content=content,
+        kept_bytes=len(content) * 4 // 3,
+    )
 
 
 def _time(seconds: float) -> datetime:
@@ -193,19 +200,24 @@ def bound(source_id: int) -> None:
     """Delete what the source has too many of: what nobody needs any more first, then what has
     no signature (strangers can send as much as they like of it), then the oldest.
     """
+    most, most_bytes = settings.REFUSED_KEEP_COUNT, settings.REFUSED_KEEP_BYTES
     rows = RefusedRequest.objects.filter(source=source_id)
     total = rows.aggregate(count=Count("pk"), size=Sum("kept_bytes"))
-    if total["count"] <= settings.REFUSED_KEEP_COUNT and (
-        (total["size"] or 0) <= settings.REFUSED_KEEP_BYTES
-    ):
+    if total["count"] <= most and (total["size"] or 0) <= most_bytes:
         return
+    # A little more than must go, so that a flood does not have the rows listed every time.
+    surplus = _find_surplus(rows, most - most // 20, most_bytes - most_bytes // 20)
+    for start in range(0, len(surplus), DELETE_BATCH):
+        RefusedRequest.objects.filter(pk__in=surplus[start : start + DELETE_BATCH]).delete()
+
+
+def _find_surplus(rows: QuerySet[RefusedRequest], most: int, most_bytes: int) -> list[UUID]:
     fields = ("pk", "state", "code", "kept_bytes")
     listed = list(rows.order_by("-last_received_at", "-pk").values_list(*fields))
     listed.sort(key=lambda row: (row[1] != State.KEPT, row[2] == "missing_signature"))
     size, surplus = 0, []
     for number, (pk, _, _, kept_bytes) in enumerate(listed, 1):
         size += kept_bytes
-        if number > settings.REFUSED_KEEP_COUNT or size > settings.REFUSED_KEEP_BYTES:
+        if number > most or size > most_bytes:
             surplus.append(pk)
-    for start in range(0, len(surplus), DELETE_BATCH):
-        RefusedRequest.objects.filter(pk__in=surplus[start : start + DELETE_BATCH]).delete()
+    return surplus
