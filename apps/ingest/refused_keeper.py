@@ -36,8 +36,8 @@ WAITING_OF_A_SOURCE_MAX = 250  # one source's flood must not push out another's 
 WAITING_MAX_BYTES = 16_777_216
 OVERHEAD_BYTES = 2048  # headers and objects of a request, roughly
 # 100 requests a second, in bites: whoever computes in another thread makes the loop wait 5 ms for
-# the interpreter at each of its system calls (measured: p99 of good events 160 to 470 ms, with batches of
-# 100 and one row at a time; now 20 to 60 ms on the same busy machine).
+# the interpreter at each of its system calls. Measured on a busy machine under a flood, p99 of
+# good events: 160 to 470 ms with batches of 100 and one row at a time, now 20 to 60.
 BATCH = 20
 PAUSE_S = 0.2
 RETRY_S = 1.0
