@@ -23,7 +23,8 @@ from tests.power.conftest import PoweredServer, StartPowered
 from tests.power.disk import Cut
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Nothing here hangs on the kind of database: on PostgreSQL it is not run again.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 StartHooks = Callable[[str], Any]
 logger = logging.getLogger(__name__)
 SEED = 20261124

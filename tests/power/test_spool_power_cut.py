@@ -28,7 +28,8 @@ from tests.power.disk import Disk
 from tests.waiting import wait_until
 from tests.workers.test_crashes import get_database_url
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Nothing here hangs on the kind of database: on PostgreSQL it is not run again.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 logger = logging.getLogger(__name__)
 SEED = 20261124
 # Python reads this file at its start: a program that says it has synced, and has not.
