@@ -549,6 +549,27 @@ async def test_a_damaged_file_is_kept_aside_and_the_rest_of_it_fed(
     await again.stop()
 
 
+async def test_a_file_that_somebody_takes_away_holds_nothing_up(
+    valkey: Server, cut_off: Appenders, spool_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await append_all(cut_off, keys("a", 5))
+    await cut_off.stop()
+    again = Appenders()
+    again.start()
+    await append_all(again, keys("b", 5))
+    feeder: Any = again._shards[0]._spool
+    await until(lambda: feeder.lane.waiting == 10, "the adoption")
+    feeder.lane.segments[0].path.unlink()
+    feeder._loaded.clear()
+    feeder._segment = None
+    feeder.lane.segments[0].close()
+    valkey.start()
+    await until(lambda: is_direct(again), "the direct way")
+    assert get_keys(valkey.address) == keys("b", 5)
+    assert "about 5 events, can't be read" in caplog.text
+    await again.stop()
+
+
 async def test_events_go_to_the_shards_of_their_feeding(
     own_valkey: Own, valkey: Server, cut_off: Appenders, settings: Any, spool_dir: Path
 ) -> None:

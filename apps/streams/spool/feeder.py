@@ -183,16 +183,22 @@ class Feeder:
         if segment.loaded < segment.end:
             return  # more came while it was looked at
         if segment.damage:
-            path = await self._disk.run(segment.set_aside, self._disk.root)
-            metrics.DAMAGED.inc()
-            logger.error(
-                "The spool file %s is damaged: %d bytes, about %d events, can't be read. The "
-                "others were fed; the file is kept as %s.",
-                *(segment.path.name, segment.damage, max(segment.unfed, 1), path),
-            )
+            await self._set_aside(segment)
         else:
             await self._disk.run(segment.remove)
         self.lane.drop(segment)
+
+    async def _set_aside(self, segment: Segment) -> None:
+        try:
+            path = await self._disk.run(segment.set_aside, self._disk.root)
+        except FileNotFoundError:
+            path = None  # somebody has taken it away
+        metrics.DAMAGED.inc()
+        logger.error(
+            "The spool file %s is damaged: %d bytes, about %d events, can't be read. The others "
+            "were fed; the file is kept as %s.",
+            *(segment.path.name, segment.damage, max(segment.unfed, 1), path),
+        )
 
     # --- The end under load ----------------------------------------------------------------------
 

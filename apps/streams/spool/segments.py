@@ -12,7 +12,9 @@ from urllib.parse import quote, unquote
 
 from apps.streams.spool.records import KEY_BYTES, Found, read
 
+# Another form of the records must have another suffix: what can't be read is taken for torn.
 SUFFIX = ".spool"
+CLOSED = -1
 DAMAGED = "damaged"
 """Folder of SPOOL_DIR to which files with damage are moved after the rest of them was fed."""
 
@@ -60,8 +62,8 @@ class Segment:
         name = _NAME.fullmatch(path.name)
         if name is None:
             raise ValueError("no name of a spool file")
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        segment = cls(path, get_lane(path), bytes.fromhex(name["key"]), fd, os.fstat(fd).st_size)
+        size = path.stat().st_size
+        segment = cls(path, get_lane(path), bytes.fromhex(name["key"]), CLOSED, size)
         segment.is_open = False
         return segment
 
@@ -93,7 +95,7 @@ class Segment:
         Raises OSError.
         """
         start, end = self.fed, self.end
-        contents = read(_read_all(self._fd, start, end), self.key, start)
+        contents = read(_read_all(self._reopen(), start, end), self.key, start)
         self.damage += contents.damage + end - contents.end
         self.loaded = end
         return contents.found
@@ -102,12 +104,15 @@ class Segment:
         """For a file that another process left: its records, after what a power cut tore off the
         last one was cut off, and how many bytes that were. Raises OSError.
         """
-        contents = read(_read_all(self._fd, 0, self.end), self.key)
-        torn = self.end - contents.end
-        if torn:
-            os.ftruncate(self._fd, contents.end)
-            os.fsync(self._fd)
-            self.end = contents.end
+        try:
+            contents = read(_read_all(self._reopen(), 0, self.end), self.key)
+            torn = self.end - contents.end
+            if torn:
+                os.ftruncate(self._fd, contents.end)
+                os.fsync(self._fd)
+        finally:
+            self.close()  # there may be more of them than a process may have open
+        self.end = contents.end
         self.unfed = len(contents.found)
         return contents.found, torn
 
@@ -125,9 +130,14 @@ class Segment:
 
     def close(self) -> None:
         self.is_open = False
-        if self._fd >= 0:
+        if self._fd != CLOSED:
             os.close(self._fd)
-            self._fd = -1
+            self._fd = CLOSED
+
+    def _reopen(self) -> int:
+        if self._fd == CLOSED:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        return self._fd
 
 
 def get_lane(path: Path) -> str:
