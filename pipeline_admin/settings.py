@@ -326,6 +326,8 @@ CELERY_BEAT_SCHEDULE = {
     for name, every_s in {
         "sample_status": SAMPLE_INTERVAL_S,
         "reconcile": RECONCILE_INTERVAL_S,
+        "watch_budgets": 10.0,
+        "add_up_costs": 60.0,
         "apply_retention": 3600.0,
     }.items()
 }

@@ -243,6 +243,10 @@ class Event(models.Model):
                 transaction.on_commit(lambda: start_soon(self))
         return moved
 
+    def go_on(self) -> bool:
+        """Held → running, in the same run: what it waited for, and no person for it, is there."""
+        return self._move((Status.HELD,), Status.RUNNING, step="", error_code="", error="")
+
     def discard(self) -> bool:
         """Dead or held → discarded: nobody will need it."""
         return self._move(RETRYABLE, Status.DISCARDED, finished_at=timezone.now())

@@ -7,6 +7,7 @@ from celery import shared_task
 from apps.dashboard import figures, heartbeats
 from apps.dashboard.live import announce
 from apps.housekeeping import health, reconciler, retention
+from apps.llm import budget_watch, costs
 
 
 @shared_task
@@ -28,3 +29,15 @@ def reconcile() -> None:
 def apply_retention() -> None:
     """Delete what is older than it may be."""
     retention.apply()
+
+
+@shared_task
+def watch_budgets() -> None:
+    """Warn once where one is nearly used up; let held events go on as the money allows."""
+    budget_watch.watch()
+
+
+@shared_task
+def add_up_costs() -> None:
+    """Keep the cost of the last hours for the cost view."""
+    costs.add_up()

@@ -117,6 +117,12 @@ class Budget(models.Model):
     def limit_micros(self) -> int:
         return int(self.limit_usd * MICROS)
 
+    def covers(self, event: Event) -> bool:
+        """Whether it applies to the event's calls."""
+        if self.source_id:
+            return self.source_id == event.source_id
+        return self.pipeline_id in (None, event.pipeline_version.pipeline_id)
+
     def get_start(self, now: datetime) -> date:
         """The first day, in UTC, of the period that `now` lies in."""
         today = now.astimezone(UTC).date()
@@ -177,3 +183,9 @@ class BudgetWait(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id} waits for {self.budget_id}"
+
+    @classmethod
+    def of(cls, event: Event) -> BudgetWait | None:
+        """The event's own, where there is one."""
+        wait: BudgetWait | None = getattr(event, "budget_wait", None)
+        return wait

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from apps.events.models import Event
 from apps.llm import budgets
+from apps.llm.costs import note_saving
 from apps.llm.models import LLMCall
 from apps.llm.owner import get_owner, is_gone
 from apps.llm.provider import Completion
@@ -135,6 +136,7 @@ def lose(call: LLMCall) -> bool:
 def reuse(call: LLMCall) -> None:
     """Count an answer that was not paid for again."""
     LLMCall.objects.filter(pk=call.pk).update(reused_count=F("reused_count") + 1)
+    note_saving(call.event, call)
 
 
 def is_under_way(call: LLMCall) -> bool:

@@ -1,0 +1,83 @@
+"""Spending, hour by hour: added up by a periodic task, so that a page never reads the calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, F, Max, Min, Sum
+from django.db.models.functions import TruncHour
+from django.utils import timezone
+
+from apps.events.models import Event
+from apps.llm.models import CostHour, LLMCall
+
+HOUR = timedelta(hours=1)
+# An answer is dated before its commit, which may wait for the database; later than this, never.
+LOOK_BACK = 2 * HOUR
+BATCH = 1000
+KEY = ("hour", "source_id", "pipeline_id", "model")
+SUMS = ("calls", "events", "input_tokens", "output_tokens", "cost_usd")
+
+
+def add_up(now: datetime | None = None) -> int:
+    """Write the hours since the newest that is written, and those just before; rows written."""
+    start = get_first_open_hour(now or timezone.now())
+    if start is None:
+        return 0
+    rows = [CostHour(**dict(zip((*KEY, *SUMS), row, strict=True))) for row in read_hours(start)]
+    for index in range(0, len(rows), BATCH):
+        CostHour.objects.bulk_create(
+            rows[index : index + BATCH],
+            update_conflicts=True,
+            unique_fields=["hour", "source", "pipeline", "model"],
+            update_fields=list(SUMS),
+        )
+    return len(rows)
+
+
+def get_first_open_hour(now: datetime) -> datetime | None:
+    """Where to begin; None where there was never a call."""
+    newest = CostHour.objects.filter(calls__gt=0).aggregate(at=Max("hour"))["at"]
+    oldest = newest or LLMCall.objects.aggregate(at=Min("answered_at"))["at"]
+    if oldest is None:
+        return None
+    start: datetime = min(oldest, now) - LOOK_BACK
+    return to_hour(start)
+
+
+def read_hours(start: datetime) -> Iterator[tuple[Any, ...]]:
+    """KEY and SUMS of every hour from `start` on, out of the ledger."""
+    calls = LLMCall.objects.filter(answered_at__gte=start).annotate(hour=TruncHour("answered_at"))
+    return iter(
+        calls.values_list("hour", "event__source", "event__pipeline_version__pipeline", "model")
+        .annotate(
+            calls=Count("pk"),
+            events=Count("event", distinct=True),
+            input=Sum("input_tokens"),
+            output=Sum("output_tokens"),
+            cost=Sum("cost_usd"),
+        )
+        .order_by("hour")
+    )
+
+
+def note_saving(event: Event, call: LLMCall) -> None:
+    """An answer on record was used again, for nothing."""
+    key: dict[str, Any] = {
+        "hour": to_hour(timezone.now()),
+        "source_id": event.source_id,
+        "pipeline_id": event.pipeline_version.pipeline_id,
+        "model": call.model,
+    }
+    with transaction.atomic():
+        row, _ = CostHour.objects.get_or_create(**key)
+        CostHour.objects.filter(pk=row.pk).update(
+            reused=F("reused") + 1, saved_usd=F("saved_usd") + call.cost_usd
+        )
+
+
+def to_hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
