@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import transaction
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
@@ -14,8 +15,9 @@ from unfold.decorators import display
 
 from apps.audit.admin import AuditedAdmin
 from apps.audit.models import AuditEntry
-from apps.dashboard.cells import show_badge
+from apps.dashboard.cells import show_badge, show_time
 from apps.dashboard.site import page, render_page
+from apps.events.models import Event
 from apps.ingest.models import RefusedRequest
 from apps.pipelines.models import Pipeline
 from apps.sources import connect_pages, rules_pages, secret_pages
@@ -29,7 +31,7 @@ from apps.sources.secret_pages import SOURCES
 
 @admin.register(Source)
 class SourceAdmin(AuditedAdmin):
-    list_display = ["name", "hook", "scheme_label", "pipeline", "state"]
+    list_display = ["name", "hook", "scheme_label", "pipeline", "last_event", "state"]
     list_select_related = ["pipeline"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
@@ -43,6 +45,15 @@ class SourceAdmin(AuditedAdmin):
     @display(description="Scheme")
     def scheme_label(self, source: Source) -> str:
         return get_scheme_label(source.scheme)
+
+    @display(description="Last event")
+    def last_event(self, source: Source) -> str:
+        return show_time(getattr(source, "last_event_at", None))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
+        newest = Event.objects.filter(source=OuterRef("pk")).order_by("-received_at")
+        found: QuerySet[Source] = super().get_queryset(request)
+        return found.annotate(last_event_at=Subquery(newest.values("received_at")[:1]))
 
     @display(description="State")
     def state(self, source: Source) -> str:

@@ -217,6 +217,18 @@ def test_a_running_source_folds_the_set_up_away(client: Client, helpdesk: Source
     assert "Give the sender this URL" not in text_of(client.get(path))
 
 
+def test_the_list_says_when_each_source_was_heard_of_last(
+    client: Client, helpdesk: Source, triage: Pipeline
+) -> None:
+    event = make_event(helpdesk)
+    Source.objects.create(slug="quiet", name="Quiet", scheme="github", pipeline=triage)
+
+    html = text_of(client.get("/sources/source/"))
+
+    assert f"{event.received_at:%Y-%m-%d %H:%M:%S} UTC" in html
+    assert html.count('class="pa-time"') == 1
+
+
 # --- Who may ----------------------------------------------------------------------------------
 
 
