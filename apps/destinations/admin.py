@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
@@ -18,6 +19,7 @@ from apps.destinations.checks import find_refusal
 from apps.destinations.forms import DestinationForm
 from apps.destinations.models import Destination, InboxItem
 from apps.events.ids import get_public_id
+from apps.pipelines.models import Pipeline
 
 
 @admin.register(Destination)
@@ -56,9 +58,14 @@ class DestinationAdmin(AuditedAdmin):
     def response_add(
         self, request: HttpRequest, obj: Destination, post_url_continue: str | None = None
     ) -> HttpResponse:
-        return self._show_made_secret(request, obj) or super().response_add(
-            request, obj, post_url_continue
-        )
+        """On to the first pipeline, where there is none yet."""
+        if shown := self._show_made_secret(request, obj):
+            return shown
+        if Pipeline.objects.exists() or not request.user.has_perm("pipelines.add_pipeline"):
+            answer: HttpResponse = super().response_add(request, obj, post_url_continue)
+            return answer
+        messages.success(request, f"“{obj.name}” is ready. Now say what the model is asked.")
+        return redirect("admin:pipelines_pipeline_add")
 
     def response_change(self, request: HttpRequest, obj: Destination) -> HttpResponse:
         return self._show_made_secret(request, obj) or super().response_change(request, obj)

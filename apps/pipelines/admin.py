@@ -11,6 +11,8 @@ from unfold.decorators import display
 
 from apps.audit.admin import AuditedAdmin
 from apps.dashboard.local_model import is_local
+from apps.dashboard.site import render_page
+from apps.destinations.models import Destination
 from apps.events.models import Event
 from apps.events.payload import pretty_json
 from apps.pipelines.forms import PipelineForm
@@ -19,6 +21,7 @@ from apps.pipelines.redaction_form import FIELDS as REDACTION
 from apps.sources.models import Source
 
 VERSIONS_SHOWN = 50
+PIPELINES = ("Pipelines", "admin:pipelines_pipeline_changelist")
 
 
 @admin.register(Pipeline)
@@ -71,6 +74,14 @@ class PipelineAdmin(AuditedAdmin):
                 f"Version {version.number} is what new events start with. "
                 "Events that have begun keep theirs.",
             )
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """First a destination: nobody should fill in a long form to learn that one is missing."""
+        if self.has_add_permission(request) and not Destination.objects.exists():
+            template, title = "pipelines/no_destination.html", "A pipeline needs a destination"
+            return render_page(request, template, title, {}, parents=(PIPELINES,))
+        answer: HttpResponse = super().add_view(request, *args, **kwargs)
+        return answer
 
     def response_add(
         self, request: HttpRequest, obj: Pipeline, post_url_continue: str | None = None

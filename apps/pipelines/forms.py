@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.urls import reverse
-from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
@@ -105,16 +103,10 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
             self._choose_destination()
 
     def _choose_destination(self) -> None:
-        """The only one there is; without one, the way to it."""
+        """The only one there is."""
         first = list(Destination.objects.values_list("pk", flat=True)[:2])
         if len(first) == 1:
             self.initial.setdefault("destination", first[0])
-        if not first:
-            self.fields["destination"].help_text = format_html(
-                'There is none yet: <a class="pa-link" href="{}">add a destination</a> first, for '
-                "example an inbox.",
-                reverse("admin:destinations_destination_add"),
-            )
 
     def get_config(self) -> dict[str, Any]:
         """The fields of a PipelineVersion, as typed."""

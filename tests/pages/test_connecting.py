@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -293,9 +294,19 @@ def test_a_later_pipeline_leads_to_the_list(client: Client, helpdesk: Source) ->
     assert answer["Location"] == "/pipelines/pipeline/"
 
 
-def test_without_a_destination_the_form_leads_to_one(client: Client) -> None:
+def test_an_empty_system_leads_from_the_source_to_the_inbox_and_back(client: Client) -> None:
+    assert 'href="/pipelines/pipeline/add/"' in text_of(client.get(ADD))
     html = text_of(client.get("/pipelines/pipeline/add/"))
-    assert 'href="/destinations/destination/add/">add a destination</a>' in html
+    inbox = html.split('href="/destinations/destination/add/?kind=inbox')[1].split('"')[0]
+
+    form = text_of(client.get("/destinations/destination/add/?kind=inbox" + unescape(inbox)))
+    assert 'value="Inbox"' in form
+    answer = client.post(
+        "/destinations/destination/add/", {"name": "Inbox", "slug": "inbox", "kind": "inbox"}
+    )
+
+    assert answer["Location"] == "/pipelines/pipeline/add/"
+    assert "Inbox" in text_of(client.get("/pipelines/pipeline/add/"))
 
 
 @pytest.mark.parametrize(
