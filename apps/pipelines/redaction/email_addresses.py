@@ -25,7 +25,9 @@ def find_email_addresses(text: Text) -> Iterator[Span]:
     if "@" in text.text or "%40" in text.text or "＠" in text.text:
         for match in _PLAIN.finditer(text.text):
             local = match.group(1)
-            if _PICTURE.search(match.group(2)):
+            if _PICTURE.search(match.group(2)) or _is_repository(
+                local, text.text[match.end() : match.end() + 1]
+            ):
                 continue
             # What stands before an `=` or `/` in front of it names a parameter, not the mailbox.
             mailbox = _PARAMETER.sub("", local) or local
@@ -33,3 +35,8 @@ def find_email_addresses(text: Text) -> Iterator[Span]:
     if "at" in text.text.lower():
         for match in _SPELT.finditer(text.text):
             yield Span(match.start(), match.end(), EMAIL)
+
+
+def _is_repository(local: str, after: str) -> bool:
+    """git@github.com:owner/name.git and ssh://git@host/name: nobody reads mail there."""
+    return local.rpartition("/")[2] == "git" and after in (":", "/")

@@ -73,7 +73,7 @@ RULES = (
     Rule("PT", "pt.nif", r"\d{3} ?\d{3} ?\d{3}", r"\bnif\b|contribuinte"),
     Rule("GR", "gr.amka", r"\d{11}", r"amka|αμκα"),
     Rule("HR", "hr.oib", r"\d{11}", r"\boib\b"),
-    Rule("IL", "il.idnr", r"\d{8}-?\d", r"teudat|zehut|ת\.?ז|\bid\b"),
+    Rule("IL", "il.idnr", r"\d{8}-?\d", r"teudat|zehut|israeli? id|ת\.?ז"),
     Rule("EE", "ee.ik", r"\d{11}", r"isikukood|personal"),
     Rule("LT", "lt.asmens", r"\d{11}", r"asmens|personal"),
 )  # fmt: skip
@@ -104,6 +104,9 @@ def _find_rule(rule: Rule, text: Text) -> Iterator[Span]:
         if not text.begins_alone(start, _GLUE) or not text.ends_alone(end, "_"):
             continue
         if _continues(text.text, start, end) or not check(match.group().replace(" ", "")):
+            continue
+        # A word may stand near an address, too, and digits in that are rows of some table.
+        if rule.word and text.text[start - 1 : start] == "/":
             continue
         if not rule.word or _compile(rule.word).search(text.around(start, end)):
             yield Span(start, end, NATIONAL_ID)

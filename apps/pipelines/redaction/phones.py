@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from enum import Enum
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 
 import phonenumbers
 from phonenumbers import PhoneNumberType, ValidationResult
 
 from apps.pipelines.redaction.kinds import PHONE
 from apps.pipelines.redaction.patterns import compile_ours
+from apps.pipelines.redaction.phone_words import Before, is_party, read_before
 from apps.pipelines.redaction.spans import Span, Text, get_digits, join_groups
 
 _CANDIDATE = compile_ours(
@@ -25,10 +25,11 @@ _GROUP = re.compile(r"(?:[+＋(]|%2[Bb])?[+＋(]?\d+\)?")
 _SIZES = range(7, 18)
 _MOST_GROUPS = 8
 _SHORTEST_INTERNATIONAL = 8
+_SHORTEST_MOBILE = 10
 MAX_QUESTIONS = 20_000  # to the library, each about 35 µs
 _GLUE = "/=#&?_-.@$€£%"  # before a number that is a piece of an address, a code or a price
 _INTERNATIONAL = re.compile(r"\(?(?:[+＋]|%2[Bb]|00)")
-_TIGHT_BEFORE = re.compile(r"\d[-./]")
+_TIGHT_BEFORE = re.compile(r"\d[-./:]")
 _TIGHT_AFTER = re.compile(r"[-./]\d")
 _DATE = re.compile(
     r"(?:\d{4}[-./](?:0?\d|1[0-2])[-./][0-3]?\d|[0-3]?\d[-./][0-3]?\d[-./](?:(?:19|20)\d\d|\d\d))"
@@ -42,43 +43,6 @@ _NATIONAL = re.compile(
     r"|\(\d{2}\) ?\d{4,5}-?\d{4}",  # Brazil
     re.DOTALL,
 )
-
-_LONG_WORDS = (
-    "phone|telefon|téléphone|teléfono|téléfono|mobil|rufnummer|handy|whatsapp|cellul|móvil|"
-    "telem[oó]vel|portable|hotline|durchwahl|puhelin|電話|携帯|电话|手机|電话|전화|телефон|звоните"
-)
-_SHORT_WORDS = (
-    "tel|tlf|ph|cell|gsm|fax|call|ring|ruf|bel|appelez|llám\\w*|llama\\w*|ligue|dial|sms|text|puh|"
-    "kom|cep|тел|моб|wa\\.me|soittakaa|reach me|contact"
-)
-_OWNED = (
-    "(?:my|her|his|our|their|contact|meine?|unsere|mon|mio|mi|mitt|min|mijn|moj)"
-    " (?:number|no|nummer|numéro|numero|número|numer)"
-)
-_PHONE_WORD = compile_ours(
-    rf"{_LONG_WORDS}|(?:^|[^\p{{L}}])(?:{_SHORT_WORDS}|{_OWNED})(?:[^\p{{L}}]|$)"
-)
-_LABEL = compile_ours(
-    rf"(?:(?:{_LONG_WORDS})\p{{L}}*|(?:^|[^\p{{L}}])(?:{_SHORT_WORDS}|{_OWNED}))"
-    r"(?:[ ._-]?(?:no|nr|number|nummer|num|n[°º]|kom))?(?: (?:is|ist|lautet|est|es|är|at|on|le))?"
-    r"[ .:：=№#°\"']{0,4}$"
-)
-# Names of other numbers, standing right before one.
-_OTHER_LABEL = compile_ours(
-    r"(?:order|ticket|invoice|rechnung|auftrag|customer|kunden\p{L}*|case|ref|reference|tracking|"
-    r"account|konto\p{L}*|upc|ean|isbn|imei|sku|batch|item|version|build|serial|artikel|article|"
-    r"room|page|pages|zip|id|nr|timestamp|score|contract)[ .:#=_-]{0,3}(?:no|nr|number|nummer)?"
-    r"[ .:#=\"'-]{0,4}$"
-)
-
-
-class _Before(Enum):
-    """What the words before a number say of it."""
-
-    LABEL = "right in front: a phone number"
-    WORD = "near by: a phone number"
-    OTHER = "right in front: another number"
-    NOTHING = "nothing"
 
 
 class PhoneFinder:
@@ -110,14 +74,16 @@ class PhoneFinder:
         if _DATE.match(raw) or _ADDRESS.fullmatch(raw):
             return False
         has_form = _NATIONAL.fullmatch(raw) is not None and text.begins_alone(start, _GLUE)
-        match _read_before(text.before(start)):
-            case _Before.LABEL:
+        if is_party(text.key) and raw == text.text and raw.isdecimal():
+            return self._has_country_code(f"+{raw}")
+        match read_before(text.key, text.before(start), is_first=start == 0):
+            case Before.LABEL:
                 return self._is_of_a_plan(raw, is_labelled=True)
-            case _Before.WORD:
+            case Before.WORD:
                 return text.begins_alone(start, _GLUE) and self._is_of_a_plan(raw)
-            case _Before.NOTHING:
+            case Before.NOTHING:
                 return has_form and self._is_of_a_plan(raw, is_bare=True)
-            case _Before.OTHER:
+            case Before.OTHER:
                 return False
 
     def _has_country_code(self, raw: str) -> bool:
@@ -142,7 +108,7 @@ class PhoneFinder:
             if is_labelled and _is_possible(parsed):
                 return True
             # Ten bare digits are a number of some place in some country: only a mobile counts.
-            is_enough = not is_bare or not raw.isdecimal() or _is_mobile(parsed)
+            is_enough = not is_bare or not raw.isdecimal() or _is_mobile(parsed, raw)
             if is_enough and phonenumbers.is_valid_number_for_region(parsed, country):
                 return True
         return False
@@ -162,15 +128,6 @@ class PhoneFinder:
         return self._questions > MAX_QUESTIONS
 
 
-@lru_cache(maxsize=64)
-def _read_before(before: str) -> _Before:
-    if _OTHER_LABEL.search(before):
-        return _Before.OTHER
-    if _LABEL.search(before):
-        return _Before.LABEL
-    return _Before.WORD if _PHONE_WORD.search(before) else _Before.NOTHING
-
-
 @cache
 def _writes_zero(country: str) -> bool:
     """Whether numbers are written with a 0 in front at home."""
@@ -183,9 +140,9 @@ def _is_possible(number: phonenumbers.PhoneNumber) -> bool:
     return bool(reason == ValidationResult.IS_POSSIBLE)
 
 
-def _is_mobile(number: phonenumbers.PhoneNumber) -> bool:
+def _is_mobile(number: phonenumbers.PhoneNumber, raw: str) -> bool:
     kinds = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
-    return phonenumbers.number_type(number) in kinds
+    return len(raw) >= _SHORTEST_MOBILE and phonenumbers.number_type(number) in kinds
 
 
 def _is_cut(text: str, start: int, end: int) -> bool:

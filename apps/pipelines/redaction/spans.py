@@ -28,11 +28,12 @@ class Text:
     key: str = ""
 
     def before(self, start: int) -> str:
-        """What leads to a place: the last words, behind the name of the field."""
-        return f"{self.key}: {self.text[max(0, start - BEFORE_CHARS) : start]}"
+        """The last words that lead to a place."""
+        return self.text[max(0, start - BEFORE_CHARS) : start]
 
     def around(self, start: int, end: int) -> str:
-        return f"{self.before(start)} … {self.text[end : end + AFTER_CHARS]}"
+        """The name of the field, and the words before and after a place."""
+        return f"{self.key}: {self.before(start)} … {self.text[end : end + AFTER_CHARS]}"
 
     def begins_alone(self, start: int, glue: str = "") -> bool:
         """Whether no letter, digit or character of `glue` is stuck to its front."""

@@ -48,9 +48,33 @@ def test_keys_and_numbers_are_masked_too() -> None:
     assert values["[CARD_1]"] == "4242424242424242"
 
 
-def test_the_name_of_a_field_tells_what_its_digits_are() -> None:
-    assert mask({"phone": 2125550198})[0] == {"phone": "[PHONE_1]"}
-    assert mask({"order": 2125550198})[0] == {"order": 2125550198}
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"phone": 2125550198},
+        {"mobilePhone": "2125550198"},
+        {"national_number": "4089673333"},
+        {"from": "16505551234"},
+        {"wa_id": "4917604069012"},
+    ],
+)
+def test_the_name_of_a_field_tells_that_its_digits_are_a_phone_number(field: Any) -> None:
+    assert list(mask(field)[0].values()) == ["[PHONE_1]"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"order": 2125550198},
+        {"text": "rows 4512345678"},
+        {"phone_number_id": "106540352242922"},
+        {"phone_verified_at": 1732441230},
+        {"phoneId": "2125550198"},
+        {"from": 1732441230, "to": 1732441290},
+    ],
+)
+def test_the_name_of_a_field_tells_that_its_digits_are_none(field: Any) -> None:
+    assert mask(field)[0] == field
 
 
 def test_a_mark_that_the_payload_wrote_itself_is_never_given_away() -> None:
