@@ -240,6 +240,9 @@ LLM_TOKENS_PER_MINUTE = env.integer(
 LLM_CONCURRENCY = env.integer(
     "LLM_CONCURRENCY", 0, help="Calls at once to each model, of all workers; 0 is no limit."
 )
+LLM_ADAPTIVE = env.flag(
+    "LLM_ADAPTIVE", True, help="Obey a provider's limit headers in all workers, slow down on 429."
+)
 LLM_BREAKER_FAILURES = env.integer(
     "LLM_BREAKER_FAILURES",
     5,

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from apps.events.models import Event
-from apps.llm import breaker
+from apps.llm import breaker, limits
 from apps.llm.lanes import Lane
 from apps.llm.provider import Completion, LLMError
 from apps.pipelines.models import PipelineVersion
@@ -51,8 +51,12 @@ def pass_breaker(call: Call) -> Grant:
     return breaker.ask(call.lane)
 
 
+def take_place(call: Call) -> Grant:
+    return limits.take(call.lane, call.event, call.request)
+
+
 # Each takes the call and gives its grant, or raises an LLMError.
-GUARDS: tuple[Callable[[Call], Grant], ...] = (pass_breaker,)
+GUARDS: tuple[Callable[[Call], Grant], ...] = (pass_breaker, take_place)
 
 
 @dataclass

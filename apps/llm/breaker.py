@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from hashlib import sha256
 
 from django.conf import settings
 
@@ -178,7 +177,7 @@ class Passage:
     def give_back(self) -> None:
         """Nothing was sent: another call may be the probe."""
         if self.probe:
-            _try_to(lambda: GIVE_BACK.run([_get_key(get_id(self.lane))], [self.probe]))
+            _try_to(lambda: GIVE_BACK.run([_get_key(self.lane.id)], [self.probe]))
 
 
 def ask(lane: Lane) -> Passage:
@@ -189,7 +188,7 @@ def ask(lane: Lane) -> Passage:
     pause_s = settings.LLM_BREAKER_PAUSE_S
     try:
         word, wait_s = ASK.run(
-            [_get_key(get_id(lane))],
+            [_get_key(lane.id)],
             [token, settings.LLM_TIMEOUT_S + PROBE_MARGIN_S, pause_s, SPREAD_S],
         )
     except QueueError:
@@ -217,11 +216,6 @@ def close(id: str) -> bool:
     return closed
 
 
-def get_id(lane: Lane) -> str:
-    """Short, and fit for addresses: a model's name may hold anything."""
-    return sha256(lane.key.encode()).hexdigest()[:16]
-
-
 def _spare_the_probe(error: LLMError) -> None:
     # That the provider still fails is not this event's fault, and it may be asked to probe again.
     if error.verdict == Verdict.FAILED:
@@ -233,7 +227,7 @@ def _report(lane: Lane, probe: str, failed: bool, code: str) -> None:
     threshold = settings.LLM_BREAKER_FAILURES
     if not threshold:
         return
-    id = get_id(lane)
+    id = lane.id
     change = REPORT.run(
         [_get_key(id), INDEX],
         [
@@ -242,7 +236,7 @@ def _report(lane: Lane, probe: str, failed: bool, code: str) -> None:
         ],
     )
     if change:
-        _tell(change.decode(), lane.key)
+        _tell(change.decode(), str(lane))
 
 
 def _tell(change: str, which: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -16,6 +17,10 @@ class ModelLimits:
     tokens_per_minute: int = 0
     concurrency: int = 0
 
+    @property
+    def are_set(self) -> bool:
+        return any((self.requests_per_minute, self.tokens_per_minute, self.concurrency))
+
 
 @dataclass(frozen=True)
 class Lane:
@@ -25,10 +30,13 @@ class Lane:
     model: str
     limits: ModelLimits = ModelLimits()
 
-    @property
-    def key(self) -> str:
-        """What its state is kept under. A model's name may hold slashes, a provider's does not."""
+    def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
+
+    @property
+    def id(self) -> str:
+        """16 hex digits for keys and addresses: a model's name may hold anything."""
+        return sha256(str(self).encode()).hexdigest()[:16]
 
 
 def get_lane(model: str) -> Lane:

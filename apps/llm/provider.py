@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ import httpx2
 import openai
 from django.conf import settings
 
-from apps.destinations.retry_after import read_retry_after_s
+from apps.llm.limit_headers import NOTHING_SEEN, SeenLimits, read_limit_headers
 from workers.contracts import Verdict
 
 MAX_RESPONSE_BYTES = 4_000_000
@@ -56,11 +56,13 @@ class LLMError(Exception):
         code: str = "",
         retry_after_s: float | None = None,
         http_status: int | None = None,
+        seen: SeenLimits = NOTHING_SEEN,
     ) -> None:
         super().__init__(message or self.message)
         self.code = code or self.code
         self.retry_after_s = retry_after_s
         self.http_status = http_status
+        self.seen = seen
 
 
 class RateLimited(LLMError):
@@ -124,6 +126,7 @@ class Completion:
     input_tokens: int
     output_tokens: int
     request_id: str
+    seen: SeenLimits = NOTHING_SEEN  # what the provider said about its limits
 
 
 def complete(body: dict[str, Any]) -> Completion:
@@ -133,14 +136,15 @@ def complete(body: dict[str, Any]) -> Completion:
     try:
         with completions.with_streaming_response.create(**body) as response:
             request_id = response.headers.get("x-request-id", "")
+            seen = read_limit_headers(response.headers)
             raw = _read(response, deadline)
     except openai.APIConnectionError as error:
         raise _translate(error.__cause__) from None
     except httpx2.HTTPError as error:
         raise _translate(error) from None
     if raw is None:
-        return Completion("", "answer_too_large", 0, 0, request_id[:120])
-    return _parse(raw, request_id[:120])
+        return Completion("", "answer_too_large", 0, 0, request_id[:120], seen)
+    return replace(_parse(raw, request_id[:120]), seen=seen)
 
 
 def _get_client() -> openai.OpenAI:
@@ -196,10 +200,11 @@ def _check_status(response: httpx2.Response) -> None:
     status = response.status_code
     if status < 300:
         return
-    retry_after_s = read_retry_after_s(response.headers)
+    seen = read_limit_headers(response.headers)
+    retry_after_s = seen.retry_after_s
     if status == 429:
         wait_s = RATE_LIMIT_WAIT_S if retry_after_s is None else retry_after_s
-        raise RateLimited(retry_after_s=wait_s, http_status=status)
+        raise RateLimited(retry_after_s=wait_s, http_status=status, seen=seen)
     message = f"The provider refused the request (HTTP {status})."
     if status >= 500 or status in RETRYABLE_STATUSES:
         raise ProviderFailed(message, retry_after_s=retry_after_s, http_status=status)

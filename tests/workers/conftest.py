@@ -91,7 +91,9 @@ def servers(
     settings.TEMPORAL_ADDRESS = temporal_address
     settings.TEMPORAL_TASK_QUEUE = f"test-{uuid.uuid4()}"
     settings.WORKER_CONCURRENCY = 10
-    settings.LLM_BREAKER_FAILURES = 0  # a test whose provider fails on purpose sets it again
+    # A test whose provider is meant to be down, and not just one event unlucky, sets them again.
+    settings.LLM_BREAKER_FAILURES = 0
+    settings.LLM_ADAPTIVE = False
     get_client(valkey_url).flushall()
     workflow_client.forget_connection()
     yield

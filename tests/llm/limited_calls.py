@@ -1,0 +1,44 @@
+"""A worker process that makes calls within the limits, each in its turn: for tests of many.
+
+`python -m tests.llm.limited_calls 80` with QUEUE_URL, OPENAI_BASE_URL and the limits set.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import django
+
+THREADS = 40
+
+
+def make_call(number: int) -> None:
+    from apps.events.models import Event
+    from apps.llm import limits
+    from apps.llm.lanes import get_lane
+    from apps.llm.provider import complete
+    from apps.pipelines.prepare import PreparedRequest
+
+    body = {"model": "m", "messages": [{"role": "user", "content": f"[[c{number}]]"}]}
+    event = Event()
+    while True:
+        try:
+            place = limits.take(get_lane("m"), event, PreparedRequest(body, "", {}))
+        except limits.LimitReached as error:
+            time.sleep(error.retry_after_s or 0)  # as the workflow does
+            continue
+        place.settle(complete(body), Decimal(0))
+        return
+
+
+def main() -> None:
+    django.setup()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(make_call, range(int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()
