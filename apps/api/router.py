@@ -10,6 +10,7 @@ from apps.dashboard.api import StatsViewSet
 from apps.destinations.api import DestinationViewSet
 from apps.events.api import DeadLetterViewSet, EventViewSet
 from apps.ingest.api import RefusedRequestViewSet
+from apps.llm.budget_api import BudgetViewSet
 from apps.pipelines.api import PipelineViewSet
 from apps.sources.api import SourceViewSet
 from apps.sources.secret_api import SecretViewSet
@@ -19,6 +20,7 @@ NOUNS = {
     "secrets": SecretViewSet,
     "pipelines": PipelineViewSet,
     "destinations": DestinationViewSet,
+    "budgets": BudgetViewSet,
     "events": EventViewSet,
     "dead-letters": DeadLetterViewSet,
     "refused-requests": RefusedRequestViewSet,

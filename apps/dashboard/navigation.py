@@ -45,6 +45,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
                 "admin:destinations_destination_changelist",
                 "destinations.view_destination",
             ),
+            ("Budgets", "savings", "admin:llm_budget_changelist", "llm.view_budget"),
         ),
     ),
     (

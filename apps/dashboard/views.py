@@ -16,6 +16,7 @@ from apps.dashboard.shards import get_rows as get_shard_rows
 from apps.dashboard.site import page, render_page
 from apps.events.models import Event
 from apps.housekeeping import health
+from apps.llm.budget_usage import get_warnings
 from apps.sources.models import Source
 from apps.sources.sample_request import get_curl
 
@@ -54,7 +55,7 @@ def parts_fragment(request: HttpRequest) -> HttpResponse:
 
 
 def get_figures() -> dict[str, Any]:
-    return {"panel": get_panel()}
+    return {"panel": get_panel(), "budget_warnings": get_warnings()}
 
 
 def get_latest(request: HttpRequest) -> dict[str, Any]:

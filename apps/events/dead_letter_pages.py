@@ -24,6 +24,7 @@ from apps.events.paging import get_page
 from apps.events.recovery import BATCH, Verb, get_waiting, recover_all, unbury_all
 from apps.events.search import EventFilter
 from apps.events.views import get_actions, get_actor, get_query
+from apps.llm.budget_usage import get_waits
 from apps.sources.models import Source
 from apps.streams.errors import QueueError
 
@@ -84,6 +85,7 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
         "sources": Source.objects.values_list("slug", "name"),
         "codes": get_codes(tab),
         "buried": get_buried(),
+        "budget_waits": get_waits() if tab == Status.HELD else [],
     } | get_actions(request)
     if request.headers.get("HX-Request"):
         return render(request, "events/dead_letters_table.html", context)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.events.models import QUARANTINED, RETRYABLE, Event, Status
+from apps.llm.budgets import CODES
 from apps.llm.models import LLMCall
 
 
@@ -25,6 +26,12 @@ def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
             why=f"A rule of the source kept it back, before anything ran: {event.error}",
             retry="It is released as it is, and runs as any other event of this source: "
             "the model may be called and paid, and the answer delivered.",
+        )
+    if event.status == Status.HELD and event.error_code in CODES:
+        return Explanation(
+            why=event.error,
+            retry="It is tried now instead of by itself later, and held again while there is no "
+            "money for it.",
         )
     states = {call.state for call in calls}
     if event.status == Status.HELD and states & {LLMCall.State.UNKNOWN, LLMCall.State.INTENT}:

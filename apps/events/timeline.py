@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apps.events.models import Attempt, Event, Status, Step
+from apps.llm.budgets import CODES
 
 TONES = {
     "ok": "success",
@@ -52,6 +53,8 @@ def build_timeline(event: Event, attempts: Sequence[Attempt]) -> list[Moment]:
         moments.append(_get_moment(attempt, before))
         before, run = attempt, attempt.run
     title, tone = ENDS[Status(event.status)]
+    if event.status == Status.HELD and event.error_code in CODES:
+        title = "Held: waits for a budget"
     moments.append(Moment(title, tone, event.finished_at or event.changed_at, event.error))
     return moments
 

@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from apps.dashboard.models import StatusSample
+from apps.llm.budget_usage import get_usages
 from apps.streams.spool.status import get_status
 
 STALE_AFTER = timedelta(seconds=60)
@@ -111,8 +112,35 @@ class SpoolCollector(Collector):
             yield get_gauge(name, text, [({}, float(value))])
 
 
-REGISTRY.register(FiguresCollector())
-REGISTRY.register(SpoolCollector())
+class BudgetCollector(Collector):
+    """Asks the database at each scrape; says nothing when it is down."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            usages = get_usages(counts=False)
+        except DatabaseError:
+            return
+        labels = [
+            {"budget": usage.budget.label, "period": str(usage.budget.period)} for usage in usages
+        ]
+        yield get_gauge(
+            "pipeline_budget_used_ratio",
+            "Spent and reserved / limit, in the present day or month (UTC)",
+            [(label, usage.ratio) for label, usage in zip(labels, usages, strict=True)],
+        )
+        yield get_gauge(
+            "pipeline_budget_blocks",
+            "1 where events wait for the budget",
+            [(label, float(usage.waiting)) for label, usage in zip(labels, usages, strict=True)],
+        )
+
+
+COLLECTORS = (FiguresCollector(), SpoolCollector(), BudgetCollector())
+for collector in COLLECTORS:
+    REGISTRY.register(collector)
 
 
 def get_registry() -> CollectorRegistry:
@@ -121,6 +149,6 @@ def get_registry() -> CollectorRegistry:
         return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(FiguresCollector())
-    registry.register(SpoolCollector())
+    for collector in COLLECTORS:
+        registry.register(collector)
     return registry

@@ -114,6 +114,13 @@ class Budget(models.Model):
         return f"pipeline {self.pipeline.name}" if self.pipeline else "all calls"
 
     @property
+    def label(self) -> str:
+        """For metrics: `all`, `source:<slug>` or `pipeline:<slug>`."""
+        if self.source:
+            return f"source:{self.source.slug}"
+        return f"pipeline:{self.pipeline.slug}" if self.pipeline else "all"
+
+    @property
     def limit_micros(self) -> int:
         return int(self.limit_usd * MICROS)
 

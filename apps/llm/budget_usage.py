@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from apps.events.models import Status
@@ -58,12 +58,16 @@ class Usage:
         return to_usd(self.period.reserved_micros)
 
 
-def get_usages() -> list[Usage]:
-    """Of all budgets; one that has no call in its present period yet has used nothing."""
+def get_usages(budgets: QuerySet[Budget] | None = None, *, counts: bool = True) -> list[Usage]:
+    """Of all budgets, or of these; one without a call in its present period has used nothing.
+
+    Without `counts`, `waiting` is 1 where any event waits: many are quicker found than counted.
+    """
     now = timezone.now()
-    budgets = list(Budget.objects.select_related("source", "pipeline"))
-    periods = find_periods({budget.pk: budget.get_start(now) for budget in budgets})
-    waiting = count_waiting() if budgets else {}
+    rows = Budget.objects.all() if budgets is None else budgets
+    found = list(rows.select_related("source", "pipeline"))
+    periods = find_periods({budget.pk: budget.get_start(now) for budget in found})
+    waiting = (count_waiting() if counts else find_waiting(found)) if found else {}
     return [
         Usage(
             budget,
@@ -71,11 +75,34 @@ def get_usages() -> list[Usage]:
             budget.get_next_start(now),
             waiting.get(budget.pk, 0),
         )
-        for budget in budgets
+        for budget in found
     ]
+
+
+def get_usage(budget: Budget) -> Usage:
+    """Of one, with the number of events that wait for it."""
+    return get_usages(Budget.objects.filter(pk=budget.pk))[0]
+
+
+def get_warnings() -> list[Usage]:
+    """The budgets that somebody should know of, for pages that are fetched all the time."""
+    return [usage for usage in get_usages(counts=False) if usage.tone]
+
+
+def get_waits() -> list[Usage]:
+    """The budgets that events wait for."""
+    return [usage for usage in get_usages() if usage.waiting]
 
 
 def count_waiting() -> dict[int | None, int]:
     """Held events by the budget (id) that refused them; None: the model's price is unknown."""
-    waits = BudgetWait.objects.filter(event__status=Status.HELD, event__error_code__in=CODES)
-    return dict(waits.values_list("budget").annotate(count=Count("pk")).order_by())
+    return dict(held_waits().values_list("budget").annotate(count=Count("pk")).order_by())
+
+
+def find_waiting(budgets: list[Budget]) -> dict[int | None, int]:
+    """1 for each budget that an event waits for."""
+    return {each.pk: 1 for each in budgets if held_waits().filter(budget=each).exists()}
+
+
+def held_waits() -> QuerySet[BudgetWait]:
+    return BudgetWait.objects.filter(event__status=Status.HELD, event__error_code__in=CODES)

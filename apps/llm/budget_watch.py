@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ from apps.llm.pricing import has_price
 from workers.contracts import EventRun
 
 EVENTS_A_RUN = 500
+EVENTS_AT_ONCE = 100  # while somebody waits for the page
 BATCH, BATCHES = 200, 20
 # Far more than a call may take: whoever runs the event again settles its call much earlier.
 ABANDONED_AFTER = timedelta(hours=2)
@@ -68,6 +70,11 @@ def let_go_on(count: int = EVENTS_A_RUN) -> int:
         logger.info("%d events that waited for a budget go on.", len(going))
         announce("events", "figures")
     return len(going)
+
+
+def let_go_on_soon() -> None:
+    """Once this transaction is through: a limit was raised, or a budget deleted."""
+    transaction.on_commit(lambda: let_go_on(EVENTS_AT_ONCE))
 
 
 def choose(count: int) -> list[Event]:

@@ -16,6 +16,7 @@ GAUGES_AND_COUNTERS = {
         "pipeline_event_conflicts_total",
     ),
     "pipeline_redacted_total",
+    *("pipeline_budget_used_ratio", "pipeline_budget_blocks"),
     *("pipeline_refused_kept_total", "pipeline_refused_dropped_total"),
     *("pipeline_spool_events", "pipeline_spool_bytes", "pipeline_spool_takes"),
 }

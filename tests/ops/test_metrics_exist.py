@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from apps.dashboard.models import StatusSample
+from apps.llm.models import Budget
 from apps.streams.spool.folders import Folder
 from apps.streams.spool.status import write_status
 from tests.ops.known_metrics import KNOWN
@@ -40,7 +41,12 @@ def _spool(spool_dir: Path) -> None:
     write_status(Folder.create(spool_dir).path, 1, "")
 
 
-@pytest.mark.usefixtures("_sample", "_spool")
+@pytest.fixture
+def _budget(db: None) -> None:
+    Budget.objects.create(limit_usd=1)
+
+
+@pytest.mark.usefixtures("_sample", "_spool", "_budget")
 def test_every_metric_that_is_drawn_or_watched_is_shown_by_a_process() -> None:
     for module in MODULES:
         import_module(module)  # registers its metrics
