@@ -17,7 +17,7 @@ PASSWORD = "a long password for tests"
 PATHS = (
     "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/refused/",
     "/sources/source/", "/sources/source/add/", "/sources/source/add/?scheme=stripe",
-    "/sources/source/1/change/", "/pipelines/pipeline/",
+    "/sources/source/1/change/", "/pipelines/pipeline/", "/pipelines/pipeline/1/change/",
     "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
     "/api/docs/",
