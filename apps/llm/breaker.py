@@ -36,29 +36,30 @@ from apps.streams.errors import QueueError
 from workers.contracts import Verdict
 
 FAILURES = (RateLimited, ProviderFailed, ProviderUnreachable, OutcomeUnknown)
-# Of the calls that wait, the first comes for the probe, and the others so much apart.
+# Of the calls that wait, the first comes for the probe, and the others so much apart: what wakes
+# all at once would keep dispatcher and workers from everything else.
 SPREAD_S = 0.05
 KEEP_S = 7 * 86_400
 PROBE_MARGIN_S = 15.0
 INDEX = "pipeline:llm:breakers"
 logger = logging.getLogger(__name__)
 
-# KEYS: the breaker. ARGV: probe token, seconds a probe may take, pause, spread.
+# KEYS: the breaker. ARGV: probe token, seconds a probe may take, spread.
 # {'go', 0}, {'probe', 0} or {'wait', seconds}.
 ASK = Script("""
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local opened, probe_at, probe_until = unpack(redis.call(
-  'HMGET', KEYS[1], 'opened', 'probe_at', 'probe_until'))
+local opened, probe_at, probe_until, book = unpack(redis.call(
+  'HMGET', KEYS[1], 'opened', 'probe_at', 'probe_until', 'book'))
 if not opened then return {'go', '0'} end
 probe_at, probe_until = tonumber(probe_at), tonumber(probe_until or 0)
 if now >= probe_at and now >= probe_until then
   redis.call('HSET', KEYS[1], 'probe', ARGV[1], 'probe_until', now + tonumber(ARGV[2]))
   return {'probe', '0'}
 end
-local rank = redis.call('HINCRBY', KEYS[1], 'waiting', 1) - 1
-local wait = math.max(probe_at - now, 1) + (rank * tonumber(ARGV[4])) % tonumber(ARGV[3])
-return {'wait', string.format('%.3f', wait)}
+local turn = math.max(tonumber(book or 0), probe_at, now + 1)
+redis.call('HSET', KEYS[1], 'book', turn + tonumber(ARGV[3]))
+return {'wait', string.format('%.3f', turn - now)}
 """)
 
 # KEYS: the breaker, the index. ARGV: 1 where it failed, probe token, failures that open it, pause,
@@ -76,7 +77,7 @@ if opened then
     return 'closed'
   end
   redis.call('HSET', KEYS[1], 'probe', '', 'probe_until', 0, 'probe_at', now + pause,
-    'waiting', 0, 'code', ARGV[5])
+    'code', ARGV[5])
   redis.call('EXPIRE', KEYS[1], ARGV[9])
   return ''
 end
@@ -185,12 +186,9 @@ def ask(lane: Lane) -> Passage:
     if not settings.LLM_BREAKER_FAILURES:
         return Passage(lane)
     token = uuid.uuid4().hex
-    pause_s = settings.LLM_BREAKER_PAUSE_S
+    probe_s = settings.LLM_TIMEOUT_S + PROBE_MARGIN_S
     try:
-        word, wait_s = ASK.run(
-            [_get_key(lane.id)],
-            [token, settings.LLM_TIMEOUT_S + PROBE_MARGIN_S, pause_s, SPREAD_S],
-        )
+        word, wait_s = ASK.run([_get_key(lane.id)], [token, probe_s, SPREAD_S])
     except QueueError:
         return Passage(lane)
     if word == b"wait":
