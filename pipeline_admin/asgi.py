@@ -17,6 +17,9 @@ django_application: Any = get_asgi_application()
 
 from apps.dashboard.routing import websocket_application  # noqa: E402 - models need Django set up
 from apps.ingest.app import PREFIX, Ingest  # noqa: E402 - models need Django set up
+from apps.ingest.protocol import HookProtocol  # noqa: E402 - as above
+
+__all__ = ["HookProtocol", "application"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -116,6 +116,64 @@ def test_a_body_that_ends_early_is_no_event(hooks: Hooks) -> None:
     assert [entry.key for entry in hooks.entries()] == ["msg_2"]
 
 
+# --- Who costs memory or a place without a signature ---------------------------------------------
+
+
+def test_headers_without_end_are_cut_and_fill_no_memory(hooks: Hooks) -> None:
+    before = read_memory()
+    lines = b"".join(b"x-%d: %b\r\n" % (number, b"y" * 1000) for number in range(100))
+    with connected(hooks) as connection:
+        connection.sendall(b"POST /hooks/helpdesk HTTP/1.1\r\n")
+        connection.settimeout(0.05)
+        answer, sent = b"", 0
+        while not answer and sent < 50 * MEGABYTE:
+            sent += send_what_fits(connection, lines)
+            answer = receive_now(connection)
+    assert sent < 20 * MEGABYTE
+    assert read_memory() - before < 20 * MEGABYTE
+
+
+def test_a_head_that_takes_too_long_is_refused(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.ingest.protocol.HEAD_TIMEOUT_S", 0.3)
+    for start, answer in (
+        (b"", b""),
+        (b"POST /hooks/helpdesk HTTP/1.1\r\nx-a: b", b"HTTP/1.1 408"),
+    ):
+        with connected(hooks) as connection:
+            connection.settimeout(5)
+            connection.sendall(start)
+            assert connection.recv(12) == answer
+
+
+def test_who_reads_no_answers_is_not_read_either(hooks: Hooks) -> None:
+    request = b"POST /hooks/helpdesk HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
+    with connected(hooks) as connection:
+        connection.settimeout(1)
+        sent = 0
+        while sent < 20 * MEGABYTE and (more := send_what_fits(connection, request * 100)):
+            sent += more
+    assert sent < 20 * MEGABYTE
+
+
+def test_a_bug_is_no_fault_of_the_sender(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = pipeline_admin.asgi.ingest.registry.sources["helpdesk"]
+    monkeypatch.setattr(source, "secret_ids", [])
+    request = write_head(f"content-length: {len(BODY)}") + BODY
+    assert exchange(hooks, request).startswith(b"HTTP/1.1 500 ")
+    assert "IndexError" in caplog.text
+
+
+def test_http_1_0_is_answered_and_closed(hooks: Hooks) -> None:
+    request = write_head(f"content-length: {len(BODY)}", "connection: keep-alive") + BODY
+    answer = exchange(hooks, request.replace(b" HTTP/1.1", b" HTTP/1.0"))
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
 # --- One request, read as two by somebody else --------------------------------------------------
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand
 
-from apps.ingest.protocol import HookProtocol
-
 # Ctrl-C of `up` must stop all parts within 15 s; every request is answered within 2 s.
 GRACEFUL_SHUTDOWN_S = 5
 
@@ -36,7 +34,8 @@ class Command(BaseCommand):
             port=port,
             workers=workers,
             loop="uvloop",
-            http=HookProtocol,
+            # By name: further workers are new processes, which must set Django up before it.
+            http="pipeline_admin.asgi:HookProtocol",
             lifespan="on",
             interface="asgi3",
             proxy_headers=False,  # asgi.py minds them, for all but ingest
