@@ -41,11 +41,17 @@ def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
             retry="The model may be called again. If the lost request was paid, this call is "
             "paid a second time.",
         )
-    if LLMCall.State.ANSWERED in states:
+    if any(call.state == LLMCall.State.ANSWERED and not call.problem for call in calls):
         return Explanation(
             why=event.error,
             retry="It goes on with the stored answer: the model is not called and nothing is "
             "paid again, as long as the pipeline version asks the same. This can't be undone.",
+        )
+    if LLMCall.State.ANSWERED in states:
+        return Explanation(
+            why=event.error,
+            retry="The model is asked again, and paid again: its answer could not be used. "
+            "This can't be undone.",
         )
     return Explanation(
         why=event.error,

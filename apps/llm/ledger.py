@@ -29,7 +29,7 @@ from apps.llm.owner import get_owner, is_gone
 from apps.llm.provider import Completion
 from apps.pipelines.prepare import PreparedRequest
 
-STEP = "llm"
+STEP, REPAIR = "llm", "llm:repair"
 LEASE_MARGIN_S = 10.0
 RECORD_PAUSES_S = (0.2, 1.0, 2.0, 4.0, 8.0)
 State = LLMCall.State
@@ -40,7 +40,9 @@ def find_calls(event: Event) -> list[LLMCall]:
     return list(event.llm_calls.order_by("-pk"))
 
 
-def open_call(event: Event, request: PreparedRequest, number: int = 1) -> LLMCall | None:
+def open_call(
+    event: Event, request: PreparedRequest, number: int = 1, step: str = STEP
+) -> LLMCall | None:
     """A new intent, on disk when this returns; None where somebody else wrote it first.
 
     Asking the same request again after an answer that can't be used is a row of its own (llm#2),
@@ -52,7 +54,7 @@ def open_call(event: Event, request: PreparedRequest, number: int = 1) -> LLMCal
         with budgets.charging(event, request.body) as charge, transaction.atomic(durable=True):
             call = LLMCall.objects.create(
                 event=event,
-                step=STEP if number == 1 else f"{STEP}#{number}",
+                step=step if number == 1 else f"{step}#{number}",
                 request_hash=request.hash,
                 run=event.run,
                 owner=get_owner(),

@@ -64,6 +64,11 @@ class LLMCall(models.Model):
         return f"{self.model} {self.state}"
 
     @property
+    def is_repair(self) -> bool:
+        """Whether it asked for a better answer instead of one that could not be used."""
+        return self.step.startswith("llm:repair")
+
+    @property
     def masked_in_words(self) -> str:
         """`3 e-mail addresses and 1 card number`; empty where nothing was masked."""
         return describe_counts(self.masked)

@@ -16,11 +16,15 @@ _FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?\s*```\Z", re.DOTALL)
 
 
 class UnfitAnswer(ValueError):
-    """The text is not the answer asked for. `code` says how; `str()` quotes nothing of it."""
+    """The text is not the answer asked for. `code` says how; `str()` quotes nothing of it.
 
-    def __init__(self, code: str, message: str) -> None:
+    `place` is where in the schema, `properties/category/enum`; empty for another problem.
+    """
+
+    def __init__(self, code: str, message: str, place: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.place = place
 
 
 def read_answer(text: str, schema: dict[str, Any], hidden: Mapping[str, str] | None = None) -> Any:
@@ -98,7 +102,9 @@ def _check_fits(answer: Any, schema: dict[str, Any]) -> None:
     except OffSchema as error:
         # The place in the schema, not in the answer: only the former was written by the author.
         raise UnfitAnswer(
-            "answer_off_schema", f"The answer does not fit the schema at {error.place}."
+            "answer_off_schema",
+            f"The answer does not fit the schema at {error.place}.",
+            error.place,
         ) from None
     except NotCheckable:
         raise UnfitAnswer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from apps.events.models import Event
@@ -15,6 +15,7 @@ from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.pricing import get_cost_usd
 from apps.llm.provider import Completion, LLMError, OutcomeUnknown, complete
+from apps.llm.repair import get_due_repair, may_repair
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
 from workers.contracts import Verdict
@@ -52,15 +53,19 @@ class AnswerInvalid(LLMError):
     """A paid answer that can't be used. Permanent: only a person's retry asks (and pays) again.
 
     `code` says how, `cost_usd` what was paid by this call (0 where it was paid before).
+    `may_repair` tells that the ledger now has a repair due: not yet permanent.
     """
 
     code = "answer_invalid"
     permanent = True
     verdict = Verdict.NEVER
 
-    def __init__(self, message: str, *, code: str, cost_usd: Decimal) -> None:
+    def __init__(
+        self, message: str, *, code: str, cost_usd: Decimal, may_repair: bool = False
+    ) -> None:
         super().__init__(message, code=code)
         self.cost_usd = cost_usd
+        self.may_repair = may_repair
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,24 @@ def call_once(event: Event, version: PipelineVersion, request: PreparedRequest) 
     since: `event.run` tells. Must not run inside a transaction. Raises `LLMError`.
     """
     try:
-        answer = _call(event, version, request)
+        answer = _call_and_repair(event, version, request)
     except LLMError as error:
         CALLS.labels(error.code).inc()
         raise
     CALLS.labels("reused" if answer.reused else "answered").inc()
     return answer
+
+
+def _call_and_repair(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
+    try:
+        return _call(event, version, request)
+    except AnswerInvalid as error:
+        if not error.may_repair:
+            raise
+        CALLS.labels(error.code).inc()
+        paid_usd = error.cost_usd
+    answer = _call(event, version, request)  # the ledger now says: the repair
+    return replace(answer, cost_usd=answer.cost_usd + paid_usd)
 
 
 def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
@@ -97,13 +114,15 @@ def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> L
         hidden = _get_hidden(usable[0], request)
         answer = read_answer(usable[0].answer, request.output_schema, hidden)
         return LLMAnswer(answer, Decimal(0), True)
-    same = [call for call in calls if call.request_hash == request.hash]
     for call in calls:
         # Other requests count too: OPENAI_MODEL may have changed while one was under way.
         _check_settled(call, event, version)
+    repair = get_due_repair(calls, event, version, request)
+    request, step = (repair, ledger.REPAIR) if repair else (request, ledger.STEP)
+    same = [call for call in calls if call.request_hash == request.hash]
     # Before the intent: a call that waits for its turn has promised nothing.
     with admit(event, version, request, get_lane(request.model)) as seat:
-        return _ask(_claim(same, event, request), version, request, seat)
+        return _ask(_claim(same, event, request, step), version, request, seat)
 
 
 def _get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
@@ -111,7 +130,8 @@ def _get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
 
     A newer version of a library may find one value more, and number the others differently.
     """
-    is_same = call.request.get("messages") == request.body["messages"]
+    asked = request.body["messages"]  # which a repair goes on from
+    is_same = call.request.get("messages", [])[: len(asked)] == asked
     return request.hidden if is_same else {}
 
 
@@ -126,7 +146,7 @@ def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> Non
         raise OutcomeUnknown
 
 
-def _claim(same: list[LLMCall], event: Event, request: PreparedRequest) -> LLMCall:
+def _claim(same: list[LLMCall], event: Event, request: PreparedRequest, step: str) -> LLMCall:
     """The row under which the request may leave now, its intent on disk."""
     if same and same[0].state != State.ANSWERED:
         claimed = ledger.reopen(same[0], event)
@@ -135,7 +155,7 @@ def _claim(same: list[LLMCall], event: Event, request: PreparedRequest) -> LLMCa
         sentence = PROBLEMS.get(problem, "The answer can't be used.")
         raise AnswerInvalid(sentence, code=problem, cost_usd=Decimal(0))
     else:
-        claimed = ledger.open_call(event, request, number=len(same) + 1)
+        claimed = ledger.open_call(event, request, number=len(same) + 1, step=step)
         for kind, count in request.masked.items() if claimed else ():
             MASKED.labels(kind).inc(count)
     if claimed is None:
@@ -160,11 +180,15 @@ def _ask(
         ledger.refuse(call)
         seat.settle(error)
         raise
-    return _record(call, completion, request, seat)
+    return _record(call, completion, version, request, seat)
 
 
 def _record(
-    call: LLMCall, completion: Completion, request: PreparedRequest, seat: Seat
+    call: LLMCall,
+    completion: Completion,
+    version: PipelineVersion,
+    request: PreparedRequest,
+    seat: Seat,
 ) -> LLMAnswer:
     answer, problem, sentence = _read(completion, request)
     cost_usd = get_cost_usd(request.model, completion.input_tokens, completion.output_tokens)
@@ -175,7 +199,12 @@ def _record(
         # We were given up for lost, and the request was sent again: that answer counts.
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     if problem:
-        raise AnswerInvalid(sentence, code=problem, cost_usd=cost_usd)
+        raise AnswerInvalid(
+            f"{sentence} That was after one try to repair it." if call.is_repair else sentence,
+            code=problem,
+            cost_usd=cost_usd,
+            may_repair=may_repair(call, problem, version),
+        )
     return LLMAnswer(answer, cost_usd, reused=False)
 
 

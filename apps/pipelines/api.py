@@ -30,6 +30,7 @@ CONFIG = (
     "model",
     "output_schema",
     "max_output_tokens",
+    "repair",
     "redaction",
     "on_unknown",
     "destination",

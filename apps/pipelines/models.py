@@ -171,6 +171,11 @@ class PipelineVersion(models.Model):
         default=dict, blank=True, help_text="JSON Schema that the answer must fit."
     )
     max_output_tokens = models.PositiveIntegerField(default=500)
+    repair = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Ask once more, and pay for it, where an answer is not JSON or off the schema.",
+    )
     redaction = models.JSONField(
         default=dict,
         blank=True,

@@ -167,7 +167,7 @@ def test_a_definite_refusal_is_given_back(make_case: MakeCase, ask: Ask) -> None
 def test_a_paid_answer_that_cannot_be_used_is_spent(make_case: MakeCase, ask: Ask) -> None:
     budget = make_budget(1)
     with pytest.raises(AnswerInvalid):
-        ask(make_case("e1: wrong-schema"))
+        ask(make_case("e1: empty"))
     assert get_money(budget) == (0, 1)
 
 

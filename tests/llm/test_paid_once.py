@@ -215,12 +215,12 @@ def test_another_model_does_not_get_around_an_unknown_call(
 def test_a_paid_answer_that_cannot_be_used_is_not_asked_again_by_the_machine(
     make_case: MakeCase, ask: Ask, fake_llm: FakeLLM
 ) -> None:
-    event = make_case("e1: wrong-schema ok")
+    event = make_case("e1: empty ok")
     with pytest.raises(AnswerInvalid) as first:
         ask(event)
     with pytest.raises(AnswerInvalid) as second:
         ask(event)
-    assert (first.value.code, second.value.code) == ("answer_off_schema", "answer_off_schema")
+    assert (first.value.code, second.value.code) == ("answer_empty", "answer_empty")
     assert second.value.cost_usd == 0
     assert fake_llm.calls["e1"] == 1
 
@@ -228,13 +228,13 @@ def test_a_paid_answer_that_cannot_be_used_is_not_asked_again_by_the_machine(
 def test_a_persons_retry_of_an_unusable_answer_is_a_second_paid_call_on_its_own_row(
     make_case: MakeCase, ask: Ask, fake_llm: FakeLLM
 ) -> None:
-    event = make_case("e1: wrong-schema ok")
+    event = make_case("e1: empty ok")
     with pytest.raises(AnswerInvalid):
         ask(event)
     retry(event)
     assert ask(event).answer == {"category": "x"}
     steps = event.llm_calls.order_by("pk").values_list("step", "problem")
-    assert list(steps) == [("llm", "answer_off_schema"), ("llm#2", "")]
+    assert list(steps) == [("llm", "answer_empty"), ("llm#2", "")]
     assert ask(event).reused
 
 

@@ -20,6 +20,7 @@ from apps.llm.provider import (
     close_clients,
     is_local,
 )
+from apps.llm.repair import REPAIRABLE
 from apps.llm.step import AnswerInvalid
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
@@ -80,8 +81,8 @@ def test_a_failure_says_what_it_means(
     assert (error.code, error.verdict) == (code, verdict)
     assert (error.http_status, error.retry_after_s) == (status, retry_after_s)
     assert error.permanent == (verdict in (Verdict.NEVER, Verdict.HELD))
-    assert event.llm_calls.get().state == state
-    assert fake_llm.calls["e1"] == 1
+    assert {call.state for call in event.llm_calls.all()} == {state}
+    assert fake_llm.calls["e1"] == (2 if code in REPAIRABLE else 1)
 
 
 @pytest.mark.parametrize("behaviour", ["400", "429", "500", "not-json", "wrong-schema"])
@@ -166,7 +167,7 @@ def test_an_unusable_answer_is_paid_and_says_what_it_cost(
     make_case: MakeCase, ask: Ask, settings: Any
 ) -> None:
     settings.LLM_PRICE_INPUT, settings.LLM_PRICE_OUTPUT = 10, 100
-    event = make_case("e1: not-json")
+    event = make_case("e1: empty")
     with pytest.raises(AnswerInvalid) as caught:
         ask(event)
     assert caught.value.cost_usd == event.llm_calls.get().cost_usd > 0
