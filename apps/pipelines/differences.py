@@ -59,7 +59,7 @@ def _to_text(version: PipelineVersion, field: Any) -> str:
     if value in (None, "", {}, []):
         return NOTHING
     if isinstance(field, ForeignKey):
-        found = field.related_model.objects.filter(pk=value).first()
+        found = field.related_model._default_manager.filter(pk=value).first()
         return str(found or f"{field.verbose_name} {value}, which is gone")
     if field.choices:
         return str(dict(field.flatchoices).get(value, value))

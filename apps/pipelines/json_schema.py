@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,11 +28,18 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
 class WrongSchema(ValueError):
-    """Not a JSON Schema that values can be checked against; `str()` is a sentence for a form."""
+    """Not a JSON Schema that values can be checked against; `str()` is a sentence for a form.
+
+    `place` are the names and numbers that lead to the wrong part; empty where it is the whole.
+    """
 
     code = "wrong_schema"
     permanent = True
     retry_after_s: float | None = None
+
+    def __init__(self, message: str, place: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        self.place = tuple(place)
 
 
 class OffSchema(ValueError):
@@ -68,7 +75,8 @@ def check_schema(schema: Any) -> None:
         place = "/".join(str(step) for step in error.absolute_path)
         where = f" (at {place[:200]})" if place else ""
         raise WrongSchema(
-            f"It is not JSON Schema (draft 2020-12): {error.message[:500]}{where}"
+            f"It is not JSON Schema (draft 2020-12): {error.message[:500]}{where}",
+            error.absolute_path,
         ) from None
     except RecursionError:
         raise WrongSchema("It is nested too deeply.") from None
@@ -83,36 +91,38 @@ def _check_size(schema: dict[str, Any]) -> None:
         raise WrongSchema(f"It is longer than {MAX_SCHEMA_CHARS:,} characters.")
 
 
-def _check_parts(part: Any, resolver: Any) -> None:
+def _check_parts(part: Any, resolver: Any, place: tuple[str | int, ...] = ()) -> None:
     if isinstance(part, dict):
         for key, value in part.items():
+            here = (*place, key)
             if isinstance(value, str) and key in ("$ref", "$dynamicRef"):
-                _check_reference(value, resolver)
+                _check_reference(value, resolver, here)
             if isinstance(value, str) and key == "pattern":
-                _check_pattern(value)
+                _check_pattern(value, here)
             if isinstance(value, dict) and key == "patternProperties":
-                raise WrongSchema("patternProperties is not supported: name the properties.")
-            _check_parts(value, resolver)
+                raise WrongSchema("patternProperties is not supported: name the properties.", here)
+            _check_parts(value, resolver, here)
     elif isinstance(part, list):
-        for value in part:
-            _check_parts(value, resolver)
+        for index, value in enumerate(part):
+            _check_parts(value, resolver, (*place, index))
 
 
-def _check_reference(reference: str, resolver: Any) -> None:
+def _check_reference(reference: str, resolver: Any, place: tuple[str | int, ...]) -> None:
     if not reference.startswith("#"):
-        raise WrongSchema("A $ref must stay inside the schema: it starts with #.")
+        raise WrongSchema("A $ref must stay inside the schema: it starts with #.", place)
     try:
         resolver.lookup(reference)
     except Unresolvable:
-        raise WrongSchema(f"{reference[:200]} leads nowhere in the schema.") from None
+        raise WrongSchema(f"{reference[:200]} leads nowhere in the schema.", place) from None
 
 
-def _check_pattern(pattern: str) -> None:
+def _check_pattern(pattern: str, place: tuple[str | int, ...]) -> None:
     try:
         _compile_pattern(pattern)
     except re2.error:
         raise WrongSchema(
-            f"{pattern[:200]} is not a regular expression that takes linear time (RE2's syntax)."
+            f"{pattern[:200]} is not a regular expression that takes linear time (RE2's syntax).",
+            place,
         ) from None
 
 
