@@ -11,6 +11,7 @@ from apps.destinations.api import DestinationViewSet
 from apps.events.api import DeadLetterViewSet, EventViewSet
 from apps.ingest.api import RefusedRequestViewSet
 from apps.llm.budget_api import BudgetViewSet
+from apps.llm.cost_api import CostViewSet
 from apps.pipelines.api import PipelineViewSet
 from apps.sources.api import SourceViewSet
 from apps.sources.secret_api import SecretViewSet
@@ -21,6 +22,7 @@ NOUNS = {
     "pipelines": PipelineViewSet,
     "destinations": DestinationViewSet,
     "budgets": BudgetViewSet,
+    "costs": CostViewSet,
     "events": EventViewSet,
     "dead-letters": DeadLetterViewSet,
     "refused-requests": RefusedRequestViewSet,

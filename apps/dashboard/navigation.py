@@ -27,6 +27,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
                 "admin:destinations_inboxitem_changelist",
                 "destinations.view_inboxitem",
             ),
+            ("Costs", "payments", "costs:page", "llm.view_costhour"),
         ),
     ),
     (

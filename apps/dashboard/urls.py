@@ -17,5 +17,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("live/", include((live, "live"))),
     path("", include("apps.events.urls")),
     path("", include("apps.ingest.urls")),
+    path("", include("apps.llm.urls")),
     path("", admin.site.urls),
 ]

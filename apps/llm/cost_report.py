@@ -1,0 +1,152 @@
+"""What was spent in a period: by day, source, pipeline and model, and what was not spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Max, QuerySet, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from apps.llm.models import CostHour, LLMCall
+from apps.llm.pricing import MICRO_USD
+
+PERIODS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "month": "This month"}
+DEFAULT_PERIOD = "30d"
+SUMS = ("calls", "events", "input_tokens", "output_tokens", "cost_usd", "reused", "saved_usd")
+DELETED = "deleted"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Sums of one day, source, pipeline, model or of all. Money in US dollars."""
+
+    name: str = ""
+    slug: str = ""
+    calls: int = 0
+    events: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    reused: int = 0
+    saved_usd: Decimal = Decimal(0)
+
+    @property
+    def per_event_usd(self) -> Decimal | None:
+        """None without an event: unknown, not free."""
+        return self.cost_usd / self.events if self.events else None
+
+
+@dataclass(frozen=True)
+class DayCost:
+    """One day (UTC)."""
+
+    day: date
+    cost_usd: Decimal
+    calls: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """A period, its last day included. `unknown` counts calls that may have been paid besides."""
+
+    first: date
+    last: date
+    total: Cost
+    days: list[DayCost]
+    sources: list[Cost]
+    pipelines: list[Cost]
+    models: list[Cost]
+    unknown: int
+    newest: datetime | None  # the hour up to which calls were added up
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.total.calls or self.total.reused or self.unknown)
+
+
+def get_report(period: str) -> Report:
+    """`period` is one of PERIODS; today (UTC) is its last day."""
+    first, last = get_days(period)
+    since = datetime.combine(first, time.min, UTC)
+    hours = CostHour.objects.filter(hour__gte=since)
+    return Report(
+        first=first,
+        last=last,
+        total=read_total(hours),
+        days=read_days(hours, first, last),
+        sources=read_groups(hours, "source__name", "source__slug"),
+        pipelines=read_groups(hours, "pipeline__name", "pipeline__slug"),
+        models=read_groups(hours, "model", "model"),
+        unknown=count_unknown(since),
+        newest=hours.aggregate(at=Max("hour"))["at"],
+    )
+
+
+def get_days(period: str) -> tuple[date, date]:
+    """The first and the last day."""
+    today = timezone.now().astimezone(UTC).date()
+    if period == "month":
+        return today.replace(day=1), today
+    return today - timedelta(days=int(period.removesuffix("d")) - 1), today
+
+
+def read_total(hours: QuerySet[CostHour]) -> Cost:
+    sums: dict[str, Any] = hours.aggregate(**{name: Sum(name) for name in SUMS})
+    return Cost(**{name: tidy(value) for name, value in sums.items() if value is not None})
+
+
+def read_days(hours: QuerySet[CostHour], first: date, last: date) -> list[DayCost]:
+    """Every day, also those without a call."""
+    rows = (
+        hours.annotate(day=TruncDate("hour", tzinfo=UTC))
+        .values_list("day")
+        .annotate(cost=Sum("cost_usd"), number=Sum("calls"))
+        .order_by()
+    )
+    found = {day: DayCost(day, tidy(cost), calls) for day, cost, calls in rows}
+    days = [first + timedelta(days=index) for index in range((last - first).days + 1)]
+    return [found.get(day) or DayCost(day, Decimal(0), 0) for day in days]
+
+
+def read_groups(hours: QuerySet[CostHour], name: str, slug: str) -> list[Cost]:
+    """The dearest first."""
+    sums = {f"sum_{each}": Sum(each) for each in SUMS}
+    rows = hours.values_list(name, slug).annotate(**sums).order_by(name)
+    costs = [
+        Cost(label or DELETED, key or "", **dict(zip(SUMS, map(tidy, numbers), strict=True)))
+        for label, key, *numbers in rows
+    ]
+    return sorted(costs, key=lambda cost: cost.cost_usd, reverse=True)
+
+
+def count_unknown(since: datetime) -> int:
+    """Calls whose payment nobody knows."""
+    calls = LLMCall.objects.filter(answered_at=None, state=LLMCall.State.UNKNOWN)
+    return calls.filter(intended_at__gte=since).count()
+
+
+CSV_HEAD = ("day (UTC)", "source", "pipeline", "model", *SUMS)
+
+
+def read_lines(period: str) -> Iterator[tuple[Any, ...]]:
+    """One line for each day, source, pipeline and model, in the order of CSV_HEAD."""
+    since = datetime.combine(get_days(period)[0], time.min, UTC)
+    rows = (
+        CostHour.objects.filter(hour__gte=since)
+        .annotate(day=TruncDate("hour", tzinfo=UTC))
+        .values_list("day", "source__name", "pipeline__name", "model")
+        .annotate(**{f"sum_{each}": Sum(each) for each in SUMS})
+        .order_by("day", "source__name", "pipeline__name", "model")
+    )
+    for day, source, pipeline, *rest in rows.iterator():
+        yield (day, source or DELETED, pipeline or DELETED, *map(tidy, rest))
+
+
+def tidy(number: Any) -> Any:
+    """SQLite adds decimals as floats: no more places than a price has."""
+    return number.quantize(MICRO_USD) if isinstance(number, Decimal) else number
