@@ -63,7 +63,7 @@ def valkey(data_dir: Path) -> Part:
         "appendfsync": "always",
         "no-appendfsync-on-rewrite": "no",
         "auto-aof-rewrite-percentage": "100",
-        "auto-aof-rewrite-min-size": "64mb",
+        "auto-aof-rewrite-min-size": "256mb",
         "maxmemory-policy": "noeviction",
     }
     arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
