@@ -30,7 +30,7 @@ from apps.pipelines.json_schema import NotCheckable, Schema
 from apps.pipelines.json_schema import OffSchema as DoesNotFit
 from apps.pipelines.payload import PrepareError
 from apps.sources.rules import Rules
-from apps.sources.schemes import Request, Verified, is_json, read_body
+from apps.sources.schemes import Request, Verified, get_json_text, is_json, read_body
 from apps.streams.limits import Ask, Limits, Rate
 
 ORDERING_KEY_MAX_CHARS = 255
@@ -109,7 +109,7 @@ class Gate:
         rules = self._rules
         if rules.max_depth or rules.max_keys:
             _measure(read_body(request), rules.max_depth, rules.max_keys)
-        if rules.unique_keys and _repeats_a_name(request.body):
+        if rules.unique_keys and _repeats_a_name(get_json_text(request) or b""):
             raise RepeatedName("An object in the body has the same name twice: send it once.")
 
     def _check_schema(self, schema: Schema, request: Request) -> str:

@@ -10,9 +10,13 @@ import pytest
 from prometheus_client import REGISTRY
 
 import pipeline_admin.asgi
+from apps.ingest.answers import IGNORED
 from apps.ingest.app import Ingest
+from apps.ingest.gate import make_gate
+from apps.ingest.refusals import RepeatedName
 from apps.sources.models import Secret, Source
 from apps.sources.rules import Rules
+from apps.sources.schemes import Request, Verified
 from tests.ingest.conftest import BODY, Hooks, code_of, sign
 from tests.waiting import wait_until
 
@@ -59,6 +63,22 @@ def test_json_is_taken_within_its_limits(
     assert hooks.post(good, "msg_good").status_code == 202
     assert code_of(hooks.post(bad, "msg_bad")) == (400, f"json_{code}")
     assert [entry.body for entry in hooks.entries()] == [good]
+
+
+def test_json_inside_a_form_is_looked_at_too() -> None:
+    gate = make_gate(Rules.parse({"unique_keys": True}), "1", IGNORED)
+    assert gate is not None
+    headers = {b"content-type": b"multipart/form-data; boundary=xYz"}
+
+    def check(field: bytes) -> None:
+        part = b'content-disposition: form-data; name="json"\r\n\r\n' + field
+        body = b"--xYz\r\n" + part + b"\r\n--xYz--\r\n"
+        gate.check(Request("POST", "", headers, body, 0.0), Verified(0, None, ""), b"key")
+
+    check(b'{"a": 1, "b": 1}')
+    check(b'{"a": "\\ud800"}')
+    with pytest.raises(RepeatedName):
+        check(b'{"a": 1, "a": 2}')
 
 
 def test_a_body_off_the_schema_is_refused_and_its_place_is_told(hooks: Hooks, ruled: Ruled) -> None:

@@ -15,7 +15,7 @@ from apps.sources.schemes.base import (
     Verified,
     Verifier,
 )
-from apps.sources.schemes.body import is_json, read_body
+from apps.sources.schemes.body import get_json_text, is_json, read_body
 from apps.sources.schemes.diagnosis import Case, explain
 from apps.sources.schemes.made_secrets import can_make_secret, make_secret
 from apps.sources.schemes.options import Choice, OptionField, WrongOptions
@@ -50,6 +50,7 @@ __all__ = [
     "can_make_secret",
     "explain",
     "get_id_headers",
+    "get_json_text",
     "is_json",
     "make_secret",
     "read_body",

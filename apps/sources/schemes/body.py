@@ -52,11 +52,16 @@ def _parsed(request: Request) -> Any:
 def _parse(request: Request) -> Any:
     if is_form(request):
         return _read_form(request.body)
+    text = get_json_text(request)
+    return _UNREADABLE if text is None else _read_json(text)
+
+
+def get_json_text(request: Request) -> bytes | None:
+    """The bytes that `read_body` takes for JSON; None where a form holds none."""
     content_type = request.headers.get(b"content-type", b"")
     if not is_multipart(content_type):
-        return _read_json(request.body)
-    field = get_json_field(content_type, request.body)
-    return _UNREADABLE if field is None else _read_json(field)
+        return request.body
+    return get_json_field(content_type, request.body)
 
 
 def _read_json(body: bytes) -> Any:
