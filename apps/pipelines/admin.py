@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import URLPattern, path
 from unfold.decorators import display
 
 from apps.audit.admin import AuditedAdmin
@@ -15,7 +16,8 @@ from apps.dashboard.site import render_page
 from apps.destinations.models import Destination
 from apps.events.models import Event
 from apps.events.payload import pretty_json
-from apps.pipelines.forms import PipelineForm
+from apps.pipelines import draft_pages, version_pages
+from apps.pipelines.forms import PipelineForm, PipelineNameForm
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.redaction_form import FIELDS as REDACTION
 from apps.sources.models import Source
@@ -36,7 +38,7 @@ class PipelineAdmin(AuditedAdmin):
     fieldsets = [
         (None, {"fields": ["name", "slug"]}),
         ("Which events, and what of them", {"fields": ["filter", "transform"]}),
-        ("Model", {"fields": ["prompt", "model", "output_schema", "max_output_tokens"]}),
+        ("Model", {"fields": ["prompt", "model", "output_schema", "repair", "max_output_tokens"]}),
         ("What the model must not see", {"fields": REDACTION}),
         ("Result", {"fields": ["destination", "on_unknown"]}),
     ]
@@ -52,9 +54,42 @@ class PipelineAdmin(AuditedAdmin):
         return current.destination.name if current else "nowhere yet"
 
     def get_fieldsets(self, request: HttpRequest, obj: Pipeline | None = None) -> Any:
-        """A reader who may not change sees the versions below instead of a dead form."""
-        may_edit = self.has_change_permission(request, obj) if obj else True
-        return self.fieldsets if may_edit else self.fieldsets[:1]
+        """What a pipeline does is edited as its draft, once there is a first version."""
+        return self.fieldsets[:1] if obj else self.fieldsets
+
+    def get_form(
+        self, request: HttpRequest, obj: Pipeline | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj:
+            kwargs["form"] = PipelineNameForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("<int:pk>/draft/", draft_pages.edit_draft, name="pipelines_draft"),
+            path(
+                "<int:pk>/draft/preview/",
+                draft_pages.preview_draft,
+                name="pipelines_draft_preview",
+            ),
+            path(
+                "<int:pk>/draft/discard/",
+                draft_pages.discard_draft,
+                name="pipelines_draft_discard",
+            ),
+            path(
+                "<int:pk>/draft/publish/",
+                version_pages.publish_draft,
+                name="pipelines_draft_publish",
+            ),
+            path("<int:pk>/versions/", version_pages.versions, name="pipelines_versions"),
+            path(
+                "<int:pk>/versions/<int:number>/roll-back/",
+                version_pages.roll_back,
+                name="pipelines_roll_back",
+            ),
+        ]
+        return own + super().get_urls()
 
     def has_delete_permission(self, request: HttpRequest, obj: Pipeline | None = None) -> bool:
         """Not while a source or an event depends on it."""
@@ -64,16 +99,10 @@ class PipelineAdmin(AuditedAdmin):
     def save_model(
         self, request: HttpRequest, obj: Pipeline, form: PipelineForm, change: bool
     ) -> None:
-        """Save the name; publish a version where the configuration is a new one."""
-        is_new = form.has_new_config()
+        """Save the name; a new pipeline begins with what its form says."""
         super().save_model(request, obj, form, change)
-        if is_new:
-            version = obj.publish(request.user, **form.get_config())
-            messages.info(
-                request,
-                f"Version {version.number} is what new events start with. "
-                "Events that have begun keep theirs.",
-            )
+        if not change:
+            obj.publish(request.user, **form.get_config())
 
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """First a destination: nobody should fill in a long form to learn that one is missing."""
@@ -124,6 +153,7 @@ def get_below_form(pipeline: Pipeline) -> dict[str, Any]:
     current = pipeline.current_version
     return {
         "pipeline": pipeline,
+        "draft": pipeline.get_draft(),
         "versions": [show_version(version, current) for version in versions],
         "is_local_model": current is not None and is_local(current.model),
     }

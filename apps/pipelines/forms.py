@@ -1,4 +1,4 @@
-"""The form of a pipeline: it edits the configuration, and saving publishes a new version."""
+"""The form of a new pipeline, whose saving publishes its first version; a draft builds on it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
 )
 
 from apps.destinations.models import Destination
@@ -17,6 +18,7 @@ from apps.events.payload import pretty_json
 from apps.pipelines.checks import WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.redaction_form import RedactionForm
+from apps.pipelines.schema_text import WrongSchemaText, read_schema
 
 CONFIG = (
     "filter",
@@ -25,22 +27,30 @@ CONFIG = (
     "model",
     "output_schema",
     "max_output_tokens",
+    "repair",
     "on_unknown",
     "destination",
 )
 CODE = {"class": "pa-code-input", "spellcheck": "false", "rows": 4}
 
 
-class PrettyJSONField(forms.JSONField):
-    """JSON that is shown indented."""
+class SchemaField(forms.CharField):
+    """A JSON Schema, shown indented; an error names its line."""
 
     def prepare_value(self, value: Any) -> Any:
-        shown = super().prepare_value(value)
-        return pretty_json(shown) or shown
+        if isinstance(value, dict):
+            return pretty_json(value) if value else ""
+        return value
+
+    def clean(self, value: Any) -> dict[str, Any]:
+        try:
+            return read_schema(super().clean(value))
+        except WrongSchemaText as error:
+            raise forms.ValidationError(str(error), params={"line": error.line}) from None
 
 
 class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
-    """Name and slug belong to the pipeline, all else to its next version."""
+    """Name and slug belong to the pipeline, all else to its first version."""
 
     filter = forms.CharField(
         required=False,
@@ -65,7 +75,7 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminTextInputWidget(),
         help_text="Empty: the model of OPENAI_MODEL.",
     )
-    output_schema = PrettyJSONField(
+    output_schema = SchemaField(
         required=False,
         widget=UnfoldAdminTextareaWidget({**CODE, "rows": 10}),
         help_text="JSON Schema that the answer must fit; an answer that doesn't is not delivered.",
@@ -75,6 +85,14 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
         initial=500,
         widget=UnfoldAdminIntegerFieldWidget(),
         help_text="Longest answer: a limit of its cost, too.",
+    )
+    repair = forms.BooleanField(
+        label="Repair an answer that does not fit",
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="An answer that is not JSON, or off the schema, is asked for once more with what "
+        "is wrong with it. That call is paid, too. Without it the event is a dead letter at once.",
     )
     on_unknown = forms.ChoiceField(
         label="When nobody knows whether a call was paid",
@@ -94,13 +112,18 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        version = self.instance.current_version
+        version = self.get_shown_version()
         if version:
             for name in CONFIG:
-                self.initial.setdefault(name, getattr(version, name))
+                self.initial.setdefault(name, version.serializable_value(name))
             self.set_redaction(version.redaction)
         elif "destination" in self.fields:
             self._choose_destination()
+
+    def get_shown_version(self) -> PipelineVersion | None:
+        """What the form begins with."""
+        current: PipelineVersion | None = self.instance.current_version
+        return current
 
     def _choose_destination(self) -> None:
         """The only one there is."""
@@ -111,8 +134,9 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
     def get_config(self) -> dict[str, Any]:
         """The fields of a PipelineVersion, as typed."""
         config = {name: self.cleaned_data[name] for name in CONFIG if name in self.cleaned_data}
-        if "output_schema" in config:
-            config["output_schema"] = config["output_schema"] or {}
+        for name, value in config.items():
+            if isinstance(value, str):  # browsers send CR LF, the API LF: one text is one text
+                config[name] = value.replace("\r\n", "\n")
         return config | {"redaction": self.get_redaction()}
 
     def clean(self) -> dict[str, Any]:
@@ -127,9 +151,10 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
                 self.add_error(error.field, error.message)
         return cleaned
 
-    def has_new_config(self) -> bool:
-        """Whether saving makes a version: a new name alone doesn't."""
-        version = self.instance.current_version
-        return version is None or any(
-            getattr(version, name) != value for name, value in self.get_config().items()
-        )
+
+class PipelineNameForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What belongs to the pipeline itself: the rest is edited as its draft."""
+
+    class Meta:
+        model = Pipeline
+        fields = ["name", "slug"]

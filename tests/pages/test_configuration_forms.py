@@ -99,31 +99,23 @@ def test_a_source_is_paused_and_resumed(client: Client, helpdesk: Source) -> Non
     assert helpdesk.paused_at is None
 
 
-def test_a_changed_prompt_publishes_a_version_and_a_new_name_does_not(
-    client: Client, triage: Pipeline
-) -> None:
-    path = f"/pipelines/pipeline/{triage.pk}/change/"
-    client.post(path, get_pipeline_form(triage, prompt="Sort: {{ text }}"))
-    triage.refresh_from_db()
-    assert triage.current_version is not None
-    assert (triage.current_version.number, triage.current_version.prompt) == (
-        2,
-        "Sort: {{ text }}",
+def test_a_new_name_publishes_no_version(client: Client, triage: Pipeline) -> None:
+    client.post(
+        f"/pipelines/pipeline/{triage.pk}/change/", {"name": "Renamed", "slug": triage.slug}
     )
-
-    client.post(path, get_pipeline_form(triage, name="Renamed"))
     triage.refresh_from_db()
     assert triage.name == "Renamed"
-    assert triage.versions.count() == 2
-
-
-def test_a_wrong_expression_is_told_and_publishes_nothing(client: Client, triage: Pipeline) -> None:
-    path = f"/pipelines/pipeline/{triage.pk}/change/"
-
-    html = text_of(client.post(path, get_pipeline_form(triage, filter="text[")))
-
-    assert "errornote" in html
     assert triage.versions.count() == 1
+
+
+def test_a_new_pipeline_begins_with_what_its_form_says(client: Client, triage: Pipeline) -> None:
+    form = get_pipeline_form(triage, name="Second", slug="second", prompt="Sort:\r\n{{ text }}")
+    html = text_of(client.post("/pipelines/pipeline/add/", form | {"filter": "text["}))
+    assert "errornote" in html
+    client.post("/pipelines/pipeline/add/", form)
+    version = Pipeline.objects.get(slug="second").current_version
+    assert version is not None
+    assert (version.number, version.prompt) == (1, "Sort:\n{{ text }}")
 
 
 def test_a_destination_keeps_its_secret_when_the_field_stays_empty(client: Client) -> None:
