@@ -1,0 +1,213 @@
+"""The draft of a pipeline in the API: read, saved, published, rolled back, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.api.problems import Conflict
+from apps.api.serializers import StrictSerializer
+from apps.api.viewsets import ApiViewSet
+from apps.pipelines.config_serializer import CONFIG, ConfigSerializer, VersionSerializer
+from apps.pipelines.differences import find_differences
+from apps.pipelines.models import (
+    NOTE_MAX_CHARS,
+    DraftConflict,
+    DraftUnusable,
+    Pipeline,
+    PipelineVersion,
+)
+
+DRAFT = "draft"
+
+
+class DraftSerializer(StrictSerializer, ConfigSerializer):
+    """The draft; `token` is that of its last change. What a change leaves out stays as it is.
+
+    Without a draft: what the current version does, and a token to begin one with.
+    """
+
+    token = serializers.CharField(
+        max_length=32, help_text="As it was read: another one means that somebody was faster."
+    )
+    based_on = serializers.IntegerField(read_only=True, allow_null=True)
+    edited_by = serializers.CharField(read_only=True, allow_null=True)
+    edited_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+    class Meta(ConfigSerializer.Meta):
+        fields = ("token", *CONFIG, "based_on", "edited_by", "edited_at")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "token" not in attrs:
+            raise serializers.ValidationError({"token": "Give the token of the draft as you read."})
+        return super().validate(attrs)
+
+    def to_representation(self, draft: Any) -> dict[str, Any]:
+        about = {
+            "based_on": draft.based_on.number if draft.based_on else None,
+            "edited_by": draft.edited_by.get_username() if draft.edited_by else None,
+            "edited_at": draft.edited_at if draft.is_saved else None,
+        }
+        return {"token": draft.token} | ConfigSerializer(draft.get_version()).data | about
+
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
+        token = validated_data.pop("token")
+        version = instance.get_version()
+        for name, value in validated_data.items():
+            setattr(version, name, value)
+        user = self.context["request"].user
+        return instance.pipeline.save_draft(user, token, version.get_config())
+
+
+class DraftTokenSerializer(StrictSerializer):
+    token = serializers.CharField(max_length=32)
+
+
+class PublishSerializer(DraftTokenSerializer):
+    """`replaces` is the version that you have compared it with: the one it began with, if empty."""
+
+    replaces = serializers.IntegerField(required=False, min_value=1)
+    note = serializers.CharField(required=False, allow_blank=True, max_length=NOTE_MAX_CHARS)
+
+
+class RollbackSerializer(StrictSerializer):
+    """`replaces` is the version that you mean to replace: whichever is current, if empty."""
+
+    version = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
+    replaces = serializers.IntegerField(required=False, min_value=1)
+    note = serializers.CharField(required=False, allow_blank=True, max_length=NOTE_MAX_CHARS)
+
+
+class CompareSerializer(serializers.Serializer[Any]):
+    """Two of a pipeline's versions by their numbers; `to` may be `draft`."""
+
+    to = serializers.RegexField(rf"^(\d{{1,9}}|{DRAFT})$")
+
+    def get_fields(self) -> dict[str, Any]:
+        return {"from": serializers.RegexField(r"^\d{1,9}$"), **super().get_fields()}
+
+
+class DifferenceLineSerializer(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(["added", "removed", "same", "gap"])
+    text = serializers.CharField()
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    """A field that differs; `lines` are empty where the texts are too long to be compared."""
+
+    field = serializers.CharField(source="name")
+    old = serializers.CharField()
+    new = serializers.CharField()
+    lines = DifferenceLineSerializer(many=True, source="comparison.lines")
+
+
+class DraftActions(ApiViewSet):
+    """What the viewset of pipelines does with drafts and versions."""
+
+    @extend_schema(responses=DraftSerializer)
+    @action(detail=True, methods=["get"], serializer_class=DraftSerializer)
+    def draft(self, request: Request, slug: str) -> Response:
+        """The draft, or what one would begin with."""
+        return Response(self.get_serializer(self._get_pipeline().get_draft()).data)
+
+    @extend_schema(request=DraftSerializer(partial=True), responses=DraftSerializer)
+    @draft.mapping.patch
+    def save_draft(self, request: Request, slug: str) -> Response:
+        """Change the draft. Nothing is published."""
+        pipeline = self._get_pipeline()
+        serializer = self.get_valid(pipeline.get_draft(), partial=True)
+        with translating(), transaction.atomic():
+            draft = serializer.save()
+            fields = sorted(name for name in serializer.validated_data if name != "token")
+            self.record("draft.save", pipeline, fields=fields)
+        return Response(self.get_serializer(draft).data)
+
+    @extend_schema(parameters=[DraftTokenSerializer], request=None, responses={204: None})
+    @draft.mapping.delete
+    def discard_draft(self, request: Request, slug: str) -> Response:
+        """Give the draft up: the one that has this token."""
+        pipeline = self._get_pipeline()
+        token = self.get_valid_query(DraftTokenSerializer)["token"]
+        with translating(), transaction.atomic():
+            pipeline.discard_draft(token)
+            self.record("draft.discard", pipeline)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=PublishSerializer, responses={201: VersionSerializer})
+    @action(detail=True, methods=["post"], serializer_class=PublishSerializer)
+    def publish(self, request: Request, slug: str) -> Response:
+        """Make the draft the version that new events start with."""
+        pipeline = self._get_pipeline()
+        asked: dict[str, Any] = self.get_valid().validated_data
+        begun_with = pipeline.get_draft().based_on
+        replaces = asked.get("replaces", begun_with.number if begun_with else None)
+        with translating(), transaction.atomic():
+            version = pipeline.publish_draft(
+                self.user, asked["token"], replaces=replaces, note=asked.get("note", "")
+            )
+            self.record("pipeline.publish", pipeline, version=version.number, replaces=replaces)
+        return Response(VersionSerializer(version).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=RollbackSerializer, responses={201: VersionSerializer})
+    @action(detail=True, methods=["post"], serializer_class=RollbackSerializer)
+    def rollback(self, request: Request, slug: str) -> Response:
+        """Publish an older version's content as a new version."""
+        pipeline = self._get_pipeline()
+        asked: dict[str, Any] = self.get_valid().validated_data
+        current = pipeline.current_version
+        replaces = asked.get("replaces", current.number if current else None)
+        with translating(), transaction.atomic():
+            version = pipeline.roll_back(
+                self.user, asked["version"], replaces=replaces, note=asked.get("note", "")
+            )
+            self.record(
+                "pipeline.rollback",
+                pipeline,
+                version=version.number,
+                replaces=replaces,
+                rolled_back_to=asked["version"],
+            )
+        return Response(VersionSerializer(version).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(parameters=[CompareSerializer], responses=DifferenceSerializer(many=True))
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def diff(self, request: Request, slug: str) -> Response:
+        """How two versions differ, field by field, as text."""
+        pipeline = self._get_pipeline()
+        asked = self.get_valid_query(CompareSerializer)
+        old, new = (find_version(pipeline, asked[name]) for name in ("from", "to"))
+        return Response(DifferenceSerializer(find_differences(old, new), many=True).data)
+
+    def _get_pipeline(self) -> Pipeline:
+        pipeline: Pipeline = self.get_object()
+        return pipeline
+
+
+def find_version(pipeline: Pipeline, name: str) -> PipelineVersion:
+    """By its number, or the draft as a version. Raises NotFound."""
+    if name == DRAFT:
+        return pipeline.get_draft().get_version()
+    version = pipeline.versions.filter(number=int(name)).first()
+    if version is None:
+        raise NotFound(f"There is no version {name}.")
+    return version
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """The model's refusals as problems."""
+    try:
+        yield
+    except (DraftConflict, DraftUnusable) as error:
+        raise Conflict(str(error), code=error.code) from None
+    except PipelineVersion.DoesNotExist:
+        raise NotFound("There is no such version.") from None
