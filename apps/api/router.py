@@ -10,6 +10,7 @@ from apps.dashboard.api import StatsViewSet
 from apps.destinations.api import DestinationViewSet
 from apps.events.api import DeadLetterViewSet, EventViewSet
 from apps.ingest.api import RefusedRequestViewSet
+from apps.llm.breaker_api import BreakerViewSet
 from apps.llm.budget_api import BudgetViewSet
 from apps.llm.cost_api import CostViewSet
 from apps.pipelines.api import PipelineViewSet
@@ -26,6 +27,7 @@ NOUNS = {
     "events": EventViewSet,
     "dead-letters": DeadLetterViewSet,
     "refused-requests": RefusedRequestViewSet,
+    "breakers": BreakerViewSet,
     "stats": StatsViewSet,
     "tokens": TokenViewSet,
     "audit": AuditViewSet,

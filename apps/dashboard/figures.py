@@ -10,10 +10,12 @@ from django.utils import timezone
 
 from apps.dashboard.models import StatusSample
 from apps.events.models import Attempt, Event, Status
+from apps.llm.breaker import find_open
 from apps.llm.models import LLMCall
 from apps.streams.depth import get_depths
 from apps.streams.durability import get_durability
 from apps.streams.entries import ShardDepth
+from apps.streams.errors import QueueError
 
 WINDOW = timedelta(minutes=5)
 LATENCIES_READ = 1000  # newest calls that the quantiles are taken from
@@ -81,6 +83,14 @@ def get_shards(depths: list[ShardDepth]) -> list[dict[str, object]]:
     ]
 
 
+def get_breakers() -> list[dict[str, str]]:
+    """The open circuit breakers as they are stored; none where the queue server is down."""
+    try:
+        return [found.as_json() for found in find_open()]
+    except QueueError:
+        return []
+
+
 def measure(parts: dict[str, dict[str, object]]) -> StatusSample:
     """A new sample, not saved. `parts` is the health that health.get_parts() found."""
     since = timezone.now() - WINDOW
@@ -100,4 +110,5 @@ def measure(parts: dict[str, dict[str, object]]) -> StatusSample:
         held=Event.objects.filter(status=Status.HELD).count(),
         parts=parts,
         shards=get_shards(depths),
+        breakers=get_breakers(),
     )

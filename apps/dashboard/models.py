@@ -20,6 +20,7 @@ class StatusSample(models.Model):
     held = models.PositiveBigIntegerField(null=True)
     parts = models.JSONField(default=dict)  # name → {"ok": bool, "why": str}
     shards = models.JSONField(default=list)  # what figures.get_shards() measured
+    breakers = models.JSONField(default=list)  # open ones: breaker.OpenBreaker.as_json()
 
     class Meta:
         ordering = ["-at"]

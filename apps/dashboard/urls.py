@@ -5,12 +5,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from apps.dashboard import views
+from apps.dashboard import breakers, views
 
 live = [
     path("figures/", views.figures_fragment, name="figures"),
     path("events/", views.events_fragment, name="events"),
     path("parts/", views.parts_fragment, name="parts"),
+    path("breakers/<slug:id>/close/", breakers.close_breaker, name="close_breaker"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from apps.dashboard.breakers import get_rows as get_breaker_rows
 from apps.dashboard.cards import get_panel, get_stale_after_s
 from apps.dashboard.local_model import is_local
 from apps.dashboard.models import StatusSample
@@ -76,13 +77,14 @@ def get_parts() -> dict[str, Any]:
     parts are asked here, for what keeps samples from being made must be seen most of all.
     """
     oldest = timezone.now() - timedelta(seconds=get_stale_after_s())
-    sample = StatusSample.objects.only("parts", "shards").filter(at__gte=oldest).first()
+    sample = StatusSample.objects.only("parts", "shards", "breakers").filter(at__gte=oldest).first()
     parts = sample.parts if sample else ask_parts()
     rows = [{"name": PART_NAMES.get(name, name.capitalize()), **parts[name]} for name in parts]
     return {
         "parts": rows,
         "failing": sum(not row["ok"] for row in rows),
         "shards": get_shard_rows(sample.shards) if sample else [],
+        "breakers": get_breaker_rows(sample),
     }
 
 

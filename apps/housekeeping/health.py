@@ -11,7 +11,9 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from apps.dashboard.heartbeats import ALIVE_FOR_S, get_ages_s
+from apps.llm.breaker import find_open
 from apps.streams.durability import get_durability
+from apps.streams.errors import QueueError
 from apps.streams.spool.status import get_status
 
 CONNECT_TIMEOUT_S = 1.0
@@ -84,6 +86,27 @@ def check_temporal() -> PartHealth:
 
 
 def check_llm() -> PartHealth:
+    """Whether its address answers; `why` also says which models are left alone for a while."""
+    found = check_llm_address()
+    if found.ok and (why := get_open_breakers()):
+        return PartHealth(True, why)
+    return found
+
+
+def get_open_breakers() -> str:
+    """A sentence for each; nothing where none is open, or the queue server is down."""
+    try:
+        breakers = find_open()
+    except QueueError:
+        return ""
+    return " ".join(
+        f"The circuit breaker of {each.model} at {each.provider} is open since "
+        f"{each.since:%H:%M:%S} UTC, next probe {each.probe_at:%H:%M:%S} UTC."
+        for each in breakers
+    )
+
+
+def check_llm_address() -> PartHealth:
     if not settings.OPENAI_BASE_URL and not settings.OPENAI_API_KEY:
         return PartHealth(False, "No LLM is configured: set OPENAI_API_KEY or OPENAI_BASE_URL.")
     if not settings.OPENAI_BASE_URL:

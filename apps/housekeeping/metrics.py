@@ -88,6 +88,14 @@ class FiguresCollector(Collector):
             [({"part": part}, float(health["ok"])) for part, health in sample.parts.items()],
         )
         yield get_gauge(
+            "pipeline_llm_breaker_open",
+            "1 for each model whose circuit breaker is open",
+            [
+                ({"provider": row["provider"], "model": row["model"]}, 1.0)
+                for row in sample.breakers
+            ],
+        )
+        yield get_gauge(
             "pipeline_queue_durable",
             "1 where an acknowledged event is on disk",
             [({"shard": row["shard"]}, float(row["durable"])) for row in sample.shards],

@@ -50,6 +50,8 @@ DOORS = (
     Door("post", "refused-requests/{refused}/discard/", SUPPORT),
     Door("post", "refused-requests/accept/", SUPPORT, 200, {}),
     Door("post", "refused-requests/discard/", SUPPORT, 200, {}),
+    Door("get", "breakers/", VIEWER),
+    Door("post", "breakers/0123456789abcdef/close/", ADMIN, 404),  # it is not open
     Door("get", "stats/", VIEWER),
     Door("get", "sources/", VIEWER),
     Door("get", "sources/helpdesk/", VIEWER),

@@ -15,6 +15,7 @@ GAUGES_AND_COUNTERS = {
         "pipeline_dispatcher_buried_total",
         "pipeline_event_conflicts_total",
     ),
+    *("pipeline_llm_breaker_open", "pipeline_llm_breaker_changes_total"),
     "pipeline_redacted_total",
     *("pipeline_budget_used_ratio", "pipeline_budget_blocks"),
     *("pipeline_refused_kept_total", "pipeline_refused_dropped_total"),

@@ -32,6 +32,7 @@ def _sample(db: None) -> None:
         **dict.fromkeys(("llm_latency_s", "llm_latency_p95_s", "error_rate"), 0.1),
         workflow_success_rate=0.9,
         parts={"database": {"ok": True, "why": ""}},
+        breakers=[{"provider": "api.example.com", "model": "m"}],
         shards=[{"shard": "0", "length": 1, "lag": 1, "buried": 0, "durable": True}],
     )
 
