@@ -67,7 +67,7 @@ def get_usages(budgets: QuerySet[Budget] | None = None, *, counts: bool = True) 
     rows = Budget.objects.all() if budgets is None else budgets
     found = list(rows.select_related("source", "pipeline"))
     periods = find_periods({budget.pk: budget.get_start(now) for budget in found})
-    waiting = (count_waiting() if counts else find_waiting(found)) if found else {}
+    waiting = (count_waiting(found) if counts else find_waiting(found)) if found else {}
     return [
         Usage(
             budget,
@@ -94,9 +94,10 @@ def get_waits() -> list[Usage]:
     return [usage for usage in get_usages() if usage.waiting]
 
 
-def count_waiting() -> dict[int | None, int]:
-    """Held events by the budget (id) that refused them; None: the model's price is unknown."""
-    return dict(held_waits().values_list("budget").annotate(count=Count("pk")).order_by())
+def count_waiting(budgets: list[Budget]) -> dict[int | None, int]:
+    """Held events by the budget (id) that refused them."""
+    waits = held_waits().filter(budget__in=budgets)
+    return dict(waits.values_list("budget").annotate(count=Count("pk")).order_by())
 
 
 def find_waiting(budgets: list[Budget]) -> dict[int | None, int]:

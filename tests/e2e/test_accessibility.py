@@ -20,6 +20,7 @@ PATHS = (
     "/sources/source/1/change/", "/pipelines/pipeline/", "/pipelines/pipeline/1/change/",
     "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
+    "/costs/", "/llm/budget/", "/llm/budget/add/",
     "/api/docs/",
 )  # fmt: skip
 GRAVE = {"serious", "critical"}

@@ -68,8 +68,8 @@ def test_the_list_shows_how_much_is_used(sign_in: Browse, vera: User, helpdesk: 
     html = text_of(sign_in(vera).get(LIST))
     assert "Source Helpdesk" in html
     assert 'value="90"' in html
-    assert "$4.50 of $5.00 spent" in html
-    assert "1 held" in html
+    assert "$4.50 of $5.00" in html
+    assert "1 event</a>" in html
     assert "00:00 UTC" in html
 
 
@@ -143,7 +143,7 @@ def test_held_events_are_told_apart_by_their_budget(
     html = text_of(sign_in(bob).get("/dead-letters/?status=held"))
     assert "2 wait for the budget of all calls, each day." in html
     assert "go on by themselves" in html
-    assert "raise it" not in html
+    assert "Raise the limit" not in html
 
 
 def test_the_event_says_that_nobody_needs_to_do_anything(

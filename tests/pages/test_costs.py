@@ -42,7 +42,7 @@ def test_it_shows_totals_and_what_the_money_went_for(
     html = text_of(sign_in(vera).get("/costs/?period=7d"))
     assert ">$3.00</p>" in html
     assert ">$1.50</p>" in html
-    assert ">$0.5000</p>" in html
+    assert ">$0.50</p>" in html
     assert ">Helpdesk</td>" in html
     assert ">Triage</td>" in html
     assert ">gpt-4o-mini</td>" in html
@@ -89,7 +89,8 @@ def test_what_looks_like_a_formula_becomes_text(start: str) -> None:
     [
         ("0", "$0.00"),
         ("1234.5", "$1,234.50"),
-        ("0.25", "$0.2500"),
+        ("0.25", "$0.25"),
+        ("0.0123", "$0.0123"),
         ("0.000031", "$0.000031"),
         (None, "–"),
     ],
