@@ -221,6 +221,11 @@ OPENAI_MODEL = env.text("OPENAI_MODEL", "gpt-4o-mini", help="Model of pipelines 
 LLM_TIMEOUT_S = env.number(
     "LLM_TIMEOUT_S", 120, minimum=1, help="Longest wait for an answer of the model, in seconds."
 )
+LLM_STORE_COMPLETIONS = env.flag(
+    "LLM_STORE_COMPLETIONS",
+    False,
+    help="The provider keeps its answers (OpenAI does), so that a lost one can be looked up.",
+)
 LLM_PRICE_INPUT = env.number(
     "LLM_PRICE_INPUT", 0, help="US dollars per million input tokens, for models without a price."
 )

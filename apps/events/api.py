@@ -32,8 +32,12 @@ from apps.events.ids import WrongEventId, parse_public_id
 from apps.events.models import RETRYABLE, Attempt, Event, Status
 from apps.events.recovery import Verb, recover, recover_all, unbury_all
 from apps.events.search import EventFilter
+from apps.events.unknown_outcomes import LookUp, look_up_answer, mark_failed
+from apps.llm.lookup import NotKept
+from apps.llm.provider import LLMError
 from apps.streams.errors import QueueError
 
+NOT_UNKNOWN = "The event is not held for a call of unknown outcome."
 READ = Needs("events:read", "events.view_event")
 RETRY = Needs("events:write", "events.retry_event")
 DISCARD = Needs("events:write", "events.discard_event")
@@ -185,6 +189,14 @@ class UnburiedSerializer(serializers.Serializer[Any]):
     )
 
 
+class LookUpSerializer(serializers.Serializer[Any]):
+    """What came of looking an answer up."""
+
+    found = serializers.BooleanField(
+        help_text="True: the event goes on with the answer. False: it stays held."
+    )
+
+
 class EventViewSet(ApiViewSet):
     """Events, newest first."""
 
@@ -193,6 +205,8 @@ class EventViewSet(ApiViewSet):
         "retrieve": READ,
         "retry": RETRY,
         "discard": DISCARD,
+        "fail": RETRY,
+        "look_up": RETRY,
         "conflicts": Needs("events:read", "events.view_eventbody"),
         "process": RETRY,
     }
@@ -239,6 +253,28 @@ class EventViewSet(ApiViewSet):
     def discard(self, request: Request, pk: str) -> Response:
         """Give a dead or held event up."""
         return Response(self._recover("discard"))
+
+    @extend_schema(request=None, responses=EventSerializer)
+    @action(detail=True, methods=["post"])
+    def fail(self, request: Request, pk: str) -> Response:
+        """Make a dead letter of an event that is held for a call of unknown outcome."""
+        event = self.get_object()
+        if not mark_failed(event, self.user):
+            raise Conflict(NOT_UNKNOWN)
+        return Response(self.get_serializer(event).data)
+
+    @extend_schema(request=None, responses=LookUpSerializer)
+    @action(detail=True, methods=["post"], url_path="look-up")
+    def look_up(self, request: Request, pk: str) -> Response:
+        """Ask the provider for an answer that did not arrive; where found, the event goes on."""
+        event = self.get_object()
+        try:
+            outcome = look_up_answer(event, self.user)
+        except (NotKept, LLMError) as error:
+            raise Conflict(f"{error} The event stays held.") from error
+        if outcome == LookUp.TOO_LATE:
+            raise Conflict(NOT_UNKNOWN)
+        return Response(LookUpSerializer({"found": outcome == LookUp.FOUND}).data)
 
     @extend_schema(responses=ConflictSerializer(many=True))
     @action(detail=True, pagination_class=None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.events.models import QUARANTINED, RETRYABLE, Event, Status
+from apps.events.unknown_outcomes import is_unknown
 from apps.llm.budgets import CODES
 from apps.llm.models import LLMCall
 
@@ -33,8 +34,7 @@ def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
             retry="It is tried now instead of by itself later, and held again while there is no "
             "money for it.",
         )
-    states = {call.state for call in calls}
-    if event.status == Status.HELD and states & {LLMCall.State.UNKNOWN, LLMCall.State.INTENT}:
+    if is_unknown(event, calls):
         return Explanation(
             why="A request to the model left, and no answer came back: nobody can know whether "
             "it was paid. The event is held so that it is never paid for twice by itself.",
@@ -47,7 +47,7 @@ def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
             retry="It goes on with the stored answer: the model is not called and nothing is "
             "paid again, as long as the pipeline version asks the same. This can't be undone.",
         )
-    if LLMCall.State.ANSWERED in states:
+    if any(call.state == LLMCall.State.ANSWERED for call in calls):
         return Explanation(
             why=event.error,
             retry="The model is asked again, and paid again: its answer could not be used. "

@@ -247,6 +247,11 @@ class Event(models.Model):
         """Held → running, in the same run: what it waited for, and no person for it, is there."""
         return self._move((Status.HELD,), Status.RUNNING, step="", error_code="", error="")
 
+    def fail(self, code: str, reason: str) -> bool:
+        """Held → dead letter: a person says that nothing more will come of it."""
+        fields = {"finished_at": timezone.now(), "error_code": code, "error": reason}
+        return self._move((Status.HELD,), Status.DEAD, **fields)
+
     def discard(self) -> bool:
         """Dead or held → discarded: nobody will need it."""
         return self._move(RETRYABLE, Status.DISCARDED, finished_at=timezone.now())

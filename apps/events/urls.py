@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.events import conflict_pages, dead_letter_pages, views
+from apps.events import conflict_pages, dead_letter_pages, unknown_pages, views
 
 app_name = "events"
 urlpatterns = [
@@ -13,6 +13,8 @@ urlpatterns = [
     path("events/<str:public_id>/payload/", views.event_payload, name="payload"),
     path("events/<str:public_id>/retry/", views.event_retry, name="retry"),
     path("events/<str:public_id>/discard/", views.event_discard, name="discard"),
+    path("events/<str:public_id>/fail/", unknown_pages.fail, name="fail"),
+    path("events/<str:public_id>/look-up/", unknown_pages.look_up, name="look_up"),
     path(
         "events/<str:public_id>/conflicts/process/",
         conflict_pages.process,

@@ -22,6 +22,8 @@ from apps.events.payload import pretty_json, read_payload, read_prompt
 from apps.events.recovery import PERMISSIONS, Verb, recover
 from apps.events.search import PERIODS, TEXT_SEARCH_ROWS, EventFilter
 from apps.events.timeline import build_timeline
+from apps.events.unknown_outcomes import is_unknown
+from apps.llm.lookup import can_look_up
 from apps.sources.models import Source
 
 EVENTS = ("Events", "events:list")
@@ -167,5 +169,7 @@ def get_details(event: Event) -> dict[str, Any]:
         "answer": pretty_json(event.answer) if event.answer is not None else "",
         "explanation": explain(event, calls) if event.status in RETRYABLE else None,
         "no_action": explain_no_action(event),
+        "is_unknown": is_unknown(event, calls),
+        "can_look_up": can_look_up(),
         "is_open": event.status in (Status.QUEUED, Status.RUNNING),
     }

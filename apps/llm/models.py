@@ -64,6 +64,15 @@ class LLMCall(models.Model):
         return f"{self.model} {self.state}"
 
     @property
+    def mark(self) -> dict[str, str]:
+        """Under which a provider that keeps its answers keeps this one."""
+        return {
+            "event": self.event.public_id,
+            "step": self.step,
+            "request": self.request_hash,
+        }
+
+    @property
     def is_repair(self) -> bool:
         """Whether it asked for a better answer instead of one that could not be used."""
         return self.step.startswith("llm:repair")

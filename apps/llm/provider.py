@@ -24,6 +24,7 @@ from workers.contracts import Verdict
 MAX_RESPONSE_BYTES = 4_000_000
 KEEPALIVE_S = 3.0  # below the 5 s after which common servers close an idle connection under us
 RATE_LIMIT_WAIT_S = 5.0
+FIND_TIMEOUT_S = 8.0  # somebody waits for the page
 RETRYABLE_STATUSES = {408, 409, 425}
 NOT_SENT = (
     httpx2.ConnectError,
@@ -129,8 +130,13 @@ class Completion:
     seen: SeenLimits = NOTHING_SEEN  # what the provider said about its limits
 
 
-def complete(body: dict[str, Any]) -> Completion:
-    """Send exactly one request. Raises `LLMError`; blocks for about LLM_TIMEOUT_S at most."""
+def complete(body: dict[str, Any], mark: dict[str, str] | None = None) -> Completion:
+    """Send exactly one request. Raises `LLMError`; blocks for about LLM_TIMEOUT_S at most.
+
+    Where LLM_STORE_COMPLETIONS is on, the provider keeps its answer under `mark`.
+    """
+    if mark and settings.LLM_STORE_COMPLETIONS:
+        body = body | {"store": True, "metadata": mark}
     completions = _get_client().chat.completions
     deadline = time.monotonic() + settings.LLM_TIMEOUT_S
     try:
@@ -145,6 +151,24 @@ def complete(body: dict[str, Any]) -> Completion:
     if raw is None:
         return Completion("", "answer_too_large", 0, 0, request_id[:120], seen)
     return replace(_parse(raw, request_id[:120]), seen=seen)
+
+
+def find_kept(mark: dict[str, str]) -> Completion | None:
+    """The newest answer that the provider keeps under `mark`; costs nothing. Raises `LLMError`."""
+    completions = _get_client().chat.completions
+    deadline = time.monotonic() + FIND_TIMEOUT_S
+    try:
+        with completions.with_streaming_response.list(
+            metadata=mark, order="desc", limit=1, timeout=FIND_TIMEOUT_S
+        ) as response:
+            raw = _read(response, deadline)
+    except (openai.APIConnectionError, httpx2.HTTPError, OutcomeUnknown):
+        raise ProviderUnreachable("The provider did not answer the question.") from None
+    try:
+        found = json.loads(raw or b"")["data"]
+        return _parse(json.dumps(found[0]).encode(), str(found[0]["id"])[:120]) if found else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OutcomeUnknown):
+        raise ProviderFailed("The provider's list of answers can't be read.") from None
 
 
 def _get_client() -> openai.OpenAI:

@@ -169,7 +169,7 @@ def _ask(
     """Send the request and put what comes back on record before anything else happens."""
     try:
         with CALL_SECONDS.time():
-            completion = complete(request.body)
+            completion = complete(request.body, call.mark)
     except OutcomeUnknown as error:
         ledger.lose(call)
         seat.settle(error)
@@ -190,7 +190,7 @@ def _record(
     request: PreparedRequest,
     seat: Seat,
 ) -> LLMAnswer:
-    answer, problem, sentence = _read(completion, request)
+    answer, problem, sentence = read_completion(completion, request)
     cost_usd = get_cost_usd(request.model, completion.input_tokens, completion.output_tokens)
     COST_USD.inc(float(cost_usd))
     is_recorded = ledger.answer(call, completion, problem, cost_usd)
@@ -208,7 +208,7 @@ def _record(
     return LLMAnswer(answer, cost_usd, reused=False)
 
 
-def _read(completion: Completion, request: PreparedRequest) -> tuple[object, str, str]:
+def read_completion(completion: Completion, request: PreparedRequest) -> tuple[object, str, str]:
     """Answer, problem (a machine word, or nothing) and its sentence."""
     if completion.problem:
         return None, completion.problem, PROBLEMS[completion.problem]
