@@ -27,6 +27,8 @@ _NETWORK = re.compile(
     r"|(?:60|65|81|82|508)\d{13,14}"  # RuPay
 )
 _SIZES = range(12, 20)
+_BAR_CODE = 13
+_WORD = compile_ours("card|visa|maestro|kart|carte|carta|tarjeta|cart[aã]o|kort|カード|卡")
 
 
 def find_cards(text: Text) -> Iterator[Span]:
@@ -43,11 +45,18 @@ def _is_card(text: Text, start: int, end: int) -> bool:
     return (
         _NETWORK.fullmatch(digits) is not None
         and luhn.is_valid(digits)
-        and _is_apart(text, start, end)
+        and not _is_fraction(text.text, start, end)
+        # Thirteen digits were a card long ago; today they are mostly a product's bar code.
+        and (len(digits) > _BAR_CODE or _WORD.search(text.around(start, end)) is not None)
     )
 
 
-def _is_apart(text: Text, start: int, end: int) -> bool:
-    before, after = text.text[max(0, start - 1) : start], text.text[end : end + 1]
-    # Letters may follow at once (…4242to you), digits and the rest of a longer code may not.
-    return not (before.isalnum() and before.isascii()) and not after.isdecimal()
+def _is_fraction(text: str, start: int, end: int) -> bool:
+    """0.5371428571428571 is a number, though its digits may be a card's."""
+    before = text[max(0, start - 2) : start]
+    return (
+        len(before) == 2
+        and before[0].isdecimal()
+        and before[1] in ".,"
+        and (text[start:end].isdecimal())
+    )

@@ -34,11 +34,8 @@ class Finder:
         self._finders = [find for kind, find in finders.items() if kind in redaction.kinds]
         self._patterns = [(own.name, compile_pattern(own.pattern)) for own in redaction.patterns]
 
-    def find(self, text: Text) -> list[Span]:
-        """In the text's order, none overlapping another."""
-        return merge(self._find_all(text))
-
-    def _find_all(self, text: Text) -> Iterator[Span]:
+    def find(self, text: Text) -> Iterator[Span]:
+        """In no order; they may overlap: see `merge`."""
         for find in self._finders:
             yield from find(text)
         for name, pattern in self._patterns:

@@ -27,6 +27,7 @@ class Masking:
         self._redaction = redaction
         self._finder = Finder(redaction)
         self._placeholders = Placeholders()
+        self._met: dict[str, str] = {}  # value → name, also of what went into a larger mark
 
     @property
     def values(self) -> dict[str, str]:
@@ -55,7 +56,7 @@ class Masking:
         try:
             texts = dict.fromkeys(text for pair in values for text in self._read(*pair))
             found = {text: self._find(text) for text in texts}
-            repeated = Repeated(self._placeholders)
+            repeated = Repeated(self._met)
             masked = {
                 text: self._replace(text.text, spans, repeated) for text, spans in found.items()
             }
@@ -85,13 +86,15 @@ class Masking:
         if value is None or value == "":
             return value
         text = value if isinstance(value, str) else to_json(value)
-        return self._placeholders.get(FIELD, clean(text))
+        mark = self._placeholders.get(FIELD, clean(text))
+        self._met.setdefault(self._placeholders.values[mark], FIELD)
+        return mark
 
     def _find(self, text: Text) -> list[Span]:
         spans = self._drop_pieces_of_marks(text.text, self._finder.find(text))
         for span in spans:
-            self._placeholders.get(span.name, text.text[span.start : span.end])
-        return spans
+            self._met.setdefault(text.text[span.start : span.end], span.name)
+        return merge(spans)
 
     def _drop_pieces_of_marks(self, text: str, spans: Iterable[Span]) -> list[Span]:
         marks = self._placeholders.find(text)

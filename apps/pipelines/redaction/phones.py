@@ -26,6 +26,7 @@ _SIZES = range(7, 18)
 _MOST_GROUPS = 8
 _SHORTEST_INTERNATIONAL = 8
 _SHORTEST_MOBILE = 10
+_WHOLE = 10  # digits after which a 0 begins another number
 MAX_QUESTIONS = 20_000  # to the library, each about 35 µs
 _GLUE = "/=#&?_-.@$€£%"  # before a number that is a piece of an address, a code or a price
 _INTERNATIONAL = re.compile(r"\(?(?:[+＋]|%2[Bb]|00)")
@@ -58,15 +59,18 @@ class PhoneFinder:
         for match in _CANDIDATE.finditer(text.text):
             groups = [each.span() for each in _GROUP.finditer(text.text, *match.span())]
             is_one = partial(self._is_phone, text)
-            for start, end in join_groups(text.text, groups, _SIZES, _MOST_GROUPS, is_one):
+            for start, end in join_groups(
+                text.text, groups, _SIZES, _MOST_GROUPS, is_one, _begins_next
+            ):
                 yield Span(start, end, PHONE)
 
     def _is_phone(self, text: Text, start: int, end: int) -> bool:
         if _is_cut(text.text, start, end):
             return False
-        if not text.begins_alone(start) or not text.ends_alone(end, "%@_"):
-            return False
         raw = text.text[start:end]
+        # A plus begins a number behind a letter, too.
+        if not (text.begins_alone(start) or raw[0] in "+＋") or not text.ends_alone(end, "%@_"):
+            return False
         if _INTERNATIONAL.match(raw):
             # 00 may begin an article's number as well.
             is_code = raw.startswith("00") and not text.begins_alone(start, _GLUE)
@@ -143,6 +147,13 @@ def _is_possible(number: phonenumbers.PhoneNumber) -> bool:
 def _is_mobile(number: phonenumbers.PhoneNumber, raw: str) -> bool:
     kinds = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
     return len(raw) >= _SHORTEST_MOBILE and phonenumbers.number_type(number) in kinds
+
+
+def _begins_next(group: str, digits: int) -> bool:
+    """Whether a number that has so many digits is over, and another begins."""
+    if group[0] == "(":
+        return digits >= _SIZES.start
+    return group[0] in "+＋%" or (group[0] == "0" and digits >= _WHOLE)
 
 
 def _is_cut(text: str, start: int, end: int) -> bool:

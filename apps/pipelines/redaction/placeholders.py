@@ -40,10 +40,6 @@ class Placeholders:
             self._marks[value], self.values[mark], self.names[mark] = mark, value, name
         return self._marks[value]
 
-    def get_name(self, value: str) -> str:
-        """What a value that has a mark was found as."""
-        return self.names[self._marks[value]]
-
     def restore(self, text: str) -> str:
         """The text without our marks."""
         return _MARK.sub(lambda match: self.values.get(match[0], match[0]), text)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import re2
 
 from apps.pipelines.redaction.kinds import FIELD
 from apps.pipelines.redaction.patterns import get_options
-from apps.pipelines.redaction.placeholders import Placeholders
 from apps.pipelines.redaction.spans import Span, Text
 
 SHORTEST = 4  # a shorter value says too little to be masked everywhere
@@ -17,15 +16,16 @@ CHARS_AT_ONCE = 20_000  # in one regular expression: RE2 refuses one of millions
 
 
 class Repeated:
-    """Looks for the values that have a mark by now."""
+    """Looks for the values that have been met by now."""
 
-    def __init__(self, placeholders: Placeholders) -> None:
-        self._placeholders = placeholders
+    def __init__(self, names: Mapping[str, str]) -> None:
+        """`names` are what each value was found as."""
+        self._names = names
         fields: list[str] = []
         others: list[str] = []
-        for mark, value in placeholders.values.items():
+        for value, name in names.items():
             if len(value) >= SHORTEST:
-                (fields if placeholders.names[mark] == FIELD else others).append(value)
+                (fields if name == FIELD else others).append(value)
         # Apart, because a field that is refused must not hide another value that begins in it.
         self._patterns = [*_compile(fields), *_compile(others)]
         self._long = [value for value in (*fields, *others) if len(value) > CHARS_AT_ONCE]
@@ -34,7 +34,7 @@ class Repeated:
         """All that are found; they may overlap."""
         whole = Text(text)
         for start, end in self._find_places(text):
-            name = self._placeholders.get_name(text[start:end])
+            name = self._names[text[start:end]]
             # A name in a field, such as Mark, is not meant by the market.
             if name != FIELD or (whole.begins_alone(start) and whole.ends_alone(end)):
                 yield Span(start, end, name)

@@ -61,24 +61,25 @@ def join_groups(
     sizes: range,
     most: int,
     is_one: Callable[[int, int], bool],
+    begins_next: Callable[[str, int], bool] = lambda group, digits: False,
 ) -> Iterator[tuple[int, int]]:
     """Places where up to `most` neighbouring groups of digits are one number, as `is_one` says.
 
-    Of several from the same place the longest; `sizes` are the digits it may have.
+    From each group on the longest; they may overlap, because of two numbers side by side a piece
+    of each can be one as well. `sizes` are the digits it may have; `begins_next` says of a group,
+    by the digits before it, that another number begins there.
     """
     counts = [len(get_digits(text[start:end])) for start, end in groups]
-    at = 0
-    while at < len(groups):
-        total, lasts = 0, []
-        for last in range(at, min(len(groups), at + most)):
-            total += counts[last]
+    for at, (start, _) in enumerate(groups):
+        total, ends = 0, []
+        for (begin, end), count in zip(groups[at : at + most], counts[at : at + most], strict=True):
+            if total and begins_next(text[begin:end], total):
+                break
+            total += count
             if total >= sizes.stop:
                 break
             if total >= sizes.start:
-                lasts.append(last)
-        start = groups[at][0]
-        found = next((last for last in reversed(lasts) if is_one(start, groups[last][1])), None)
+                ends.append(end)
+        found = next((end for end in reversed(ends) if is_one(start, end)), None)
         if found is not None:
-            yield start, groups[found][1]
-            at = found
-        at += 1
+            yield start, found

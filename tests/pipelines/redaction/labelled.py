@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apps.pipelines.redaction.config import Redaction
-from apps.pipelines.redaction.finding import Finder
+from apps.pipelines.redaction.finding import Finder, merge
 from apps.pipelines.redaction.kinds import KINDS
 from apps.pipelines.redaction.spans import Span, Text
 
@@ -67,7 +67,7 @@ def measure(texts: Sequence[Labelled], redaction: Redaction | None = None) -> di
     redaction = redaction or Redaction(kinds=KINDS)
     figures = {kind: Figures() for kind in KINDS}
     for each in texts:
-        spans = Finder(redaction).find(Text(each.text))
+        spans = merge(Finder(redaction).find(Text(each.text)))
         for label in each.labels:
             _count_label(figures[label.name], each, label, spans)
         for span in spans:
