@@ -130,7 +130,7 @@ def explain_refusal(source: SourceRow, request: Request, error: SignatureRefused
     """The reason in plain words, with the source's secrets of all times looked at."""
     try:
         options = Rules.parse(source.rules).apply_to(source.options)
-        secrets = [decrypt(token) for _, token in source.tokens]
+        secrets = [decrypt(secret.token) for secret in source.secrets]
         verifier = build_verifier(source.scheme, options, secrets)
         case = Case(source.scheme, options, secrets, _find_other_secrets(source))
     except (WrongOptions, WrongRules, VaultError):
@@ -139,7 +139,7 @@ def explain_refusal(source: SourceRow, request: Request, error: SignatureRefused
 
 
 def _find_other_secrets(source: SourceRow) -> list[tuple[str, str]]:
-    active = [pk for pk, _ in source.tokens]
+    active = [secret.pk for secret in source.secrets]
     now = timezone.now()
     found = []
     for secret in Secret.objects.filter(source=source.pk).exclude(pk__in=active):

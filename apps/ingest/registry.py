@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
 from django.db.models import TextField
 from django.db.models.functions import Cast
+from django.utils import timezone
 
 from apps.ingest import answers, metrics
 from apps.ingest.answers import Answer
@@ -33,8 +35,16 @@ LOOK_INTERVAL_S = 0.25
 LOOK_TIMEOUT_S = 1.0
 
 
+class ActiveSecret(NamedTuple):
+    """Its value still encrypted."""
+
+    pk: int
+    token: str
+    ends_at: datetime | None
+
+
 class SourceRow(NamedTuple):
-    """A source as the database has it, with its active secrets still encrypted, oldest first."""
+    """A source as the database has it, with its active secrets, oldest first."""
 
     pk: int
     slug: str
@@ -43,7 +53,7 @@ class SourceRow(NamedTuple):
     rules: dict[str, Any]
     max_body_bytes: int | None
     paused_at: datetime | None
-    tokens: tuple[tuple[int, str], ...]  # id and value of each
+    secrets: tuple[ActiveSecret, ...]
 
 
 class CompiledSource:
@@ -66,7 +76,7 @@ class CompiledSource:
         self._accepted = metrics.ACCEPTED.labels(row.slug).inc
         self._duplicates = metrics.DUPLICATES.labels(row.slug).inc
         # Amazon SNS has no secret of ours, so none that could have verified.
-        self.secret_ids = [str(pk).encode() for pk, _ in row.tokens] or [b""]
+        self.secret_ids = [str(secret.pk).encode() for secret in row.secrets] or [b""]
         self.broken = ""
         self.rules = Rules()
         self.verifier = Verifier()
@@ -74,7 +84,7 @@ class CompiledSource:
             self.rules = Rules.parse(row.rules)
             self.rules.check_scheme(row.scheme, row.options)
             options = self.rules.apply_to(row.options)
-            secrets = [decrypt(token) for _, token in row.tokens]
+            secrets = [decrypt(secret.token) for secret in row.secrets]
             self.verifier = build_verifier(
                 row.scheme, options, secrets, fetch_certificate=certificates.get
             )
@@ -180,7 +190,13 @@ class Registry:
                     "The sources can't be read (%s): the last known stay.", error.__class__.__name__
                 )
             self._is_failure_logged = True
+            # Not their secrets: each was promised to end at its time.
+            self._use([_end_secrets(source.row) for source in self.sources.values()])
             return
+        self._use(rows)
+        self.is_loaded, self._is_failure_logged = True, False
+
+    def _use(self, rows: Iterable[SourceRow]) -> None:
         known = self.sources
         self.sources = {row.slug: _compile(row, known.get(row.slug)) for row in rows}
         self.plain = {
@@ -189,7 +205,12 @@ class Registry:
             for end in ("", "/")
             if source.is_plain
         }
-        self.is_loaded, self._is_failure_logged = True, False
+
+
+def _end_secrets(row: SourceRow) -> SourceRow:
+    now = timezone.now()
+    active = tuple(each for each in row.secrets if each.ends_at is None or each.ends_at > now)
+    return row._replace(secrets=active)
 
 
 def _compile(row: SourceRow, known: CompiledSource | None) -> CompiledSource:
@@ -204,14 +225,14 @@ def read_source(pk: int) -> CompiledSource | None:
 
 def _read_rows(**wanted: Any) -> list[SourceRow]:
     fields = ("pk", "slug", "scheme", "options", "rules", "max_body_bytes", "paused_at")
-    tokens: dict[int, list[tuple[int, str]]] = {}
+    secrets: dict[int, list[ActiveSecret]] = {}
     # Cast to plain text: the model's own field would decrypt every secret at every look.
     encrypted = Secret.objects.active().annotate(token=Cast("value", TextField()))
     for source_id, *secret in encrypted.order_by("created_at", "pk").values_list(
-        "source_id", "pk", "token"
+        "source_id", *ActiveSecret._fields
     ):
-        tokens.setdefault(source_id, []).append((secret[0], secret[1]))
+        secrets.setdefault(source_id, []).append(ActiveSecret._make(secret))
     return [
-        SourceRow._make((pk, *row, tuple(tokens.get(pk, ()))))
+        SourceRow._make((pk, *row, tuple(secrets.get(pk, ()))))
         for pk, *row in Source.objects.filter(**wanted).values_list(*fields)
     ]

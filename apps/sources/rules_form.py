@@ -134,7 +134,7 @@ class RulesForm(forms.Form):
     )
     rate_per_minute = _number(
         label="Requests a minute",
-        help_text="Of all senders together, refused ones too. Empty: no limit.",
+        help_text="Of all senders together, whose signature is right. Empty: no limit.",
     )
     rate_burst = _whole(
         label="At once", help_text="So many may come in one moment. Empty: ten seconds' worth."

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -76,22 +79,41 @@ def test_a_secret_that_cannot_be_decrypted_breaks_only_its_source(
     assert "of another key" not in caplog.text
 
 
+@contextmanager
+def unreadable_secrets() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE sources_secret RENAME TO out_of_reach")
+        try:
+            yield
+        finally:
+            cursor.execute("ALTER TABLE out_of_reach RENAME TO sources_secret")
+
+
 def test_the_last_known_sources_stay_while_the_database_is_down(
     helpdesk: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = Registry()
     registry.refresh()
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE sources_secret RENAME TO out_of_reach")
-    try:
-        with caplog.at_level(logging.WARNING):
-            registry.refresh()
-            registry.refresh()
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE out_of_reach RENAME TO sources_secret")
+    with unreadable_secrets(), caplog.at_level(logging.WARNING):
+        registry.refresh()
+        registry.refresh()
     assert list(registry.sources) == ["helpdesk"]
     assert caplog.text.count("can't be read") == 1
+
+
+def test_a_secret_ends_at_its_time_while_the_database_is_down(helpdesk: Source) -> None:
+    helpdesk.secrets.get().end_at(timezone.now() + timedelta(seconds=1))
+    registry = Registry()
+    registry.refresh()
+    assert registry.sources["helpdesk"].row.secrets
+    with unreadable_secrets():
+        wait_until(lambda: has_ended(registry), 5, "the end of the secret")
+    assert b"/hooks/helpdesk" in registry.plain
+
+
+def has_ended(registry: Registry) -> bool:
+    registry.refresh()
+    return not registry.sources["helpdesk"].row.secrets
 
 
 def test_a_source_that_did_not_change_is_not_built_again(helpdesk: Source) -> None:
