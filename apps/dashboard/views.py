@@ -79,12 +79,15 @@ def get_parts() -> dict[str, Any]:
     oldest = timezone.now() - timedelta(seconds=get_stale_after_s())
     sample = StatusSample.objects.only("parts", "shards", "breakers").filter(at__gte=oldest).first()
     parts = sample.parts if sample else ask_parts()
+    breakers = get_breaker_rows(sample)
+    if breakers and parts.get("llm", {}).get("ok"):
+        parts["llm"] = {"ok": True, "why": ""}  # a row for each says it better
     rows = [{"name": PART_NAMES.get(name, name.capitalize()), **parts[name]} for name in parts]
     return {
         "parts": rows,
         "failing": sum(not row["ok"] for row in rows),
         "shards": get_shard_rows(sample.shards) if sample else [],
-        "breakers": get_breaker_rows(sample),
+        "breakers": breakers,
     }
 
 
