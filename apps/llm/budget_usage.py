@@ -13,6 +13,8 @@ from apps.events.models import Status
 from apps.llm.budgets import CODES, find_periods, to_usd
 from apps.llm.models import Budget, BudgetPeriod, BudgetWait
 
+NEWEST = 50  # events looked at where it only matters whether any waits
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -101,8 +103,14 @@ def count_waiting(budgets: list[Budget]) -> dict[int | None, int]:
 
 
 def find_waiting(budgets: list[Budget]) -> dict[int | None, int]:
-    """1 for each budget that an event waits for."""
-    return {each.pk: 1 for each in budgets if held_waits().filter(budget=each).exists()}
+    """1 for each budget that one of its newest events waits for: the oldest go on first."""
+    found: dict[int | None, int] = {}
+    for budget in budgets:
+        waits = BudgetWait.objects.filter(budget=budget).order_by("-pk")
+        newest = list(waits.values_list("pk", flat=True)[:NEWEST])
+        if newest and held_waits().filter(pk__in=newest).exists():
+            found[budget.pk] = 1
+    return found
 
 
 def held_waits() -> QuerySet[BudgetWait]:
