@@ -21,6 +21,7 @@ from apps.streams.entries import STREAM
 from tests.fixtures.fake_destination import fake_destination  # noqa: F401
 from tests.fixtures.fake_llm import FakeLLM, fake_llm  # noqa: F401
 from tests.waiting import wait_until
+from tests.workers.processes import start_process  # noqa: F401
 from workers import contracts
 from workers.dispatcher import Pace, dispatch
 from workers.temporal_worker import work

@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
-
-import pytest
-from django.db import connection
 
 from apps.events.models import Event
 from apps.sources.models import Source
-from pipeline_admin.bootstrap.processes import tie_to_this_process
-from pipeline_admin.env import BASE_DIR
 from tests.fixtures.fake_llm import FakeLLM
 from tests.fixtures.servers import Server
 from tests.waiting import wait_until
 from tests.workers.conftest import Rig, wait_for_status
+from tests.workers.processes import Start
 
 Post = Callable[..., str]
-Process = subprocess.Popen[bytes]
-
-
-@pytest.fixture
-def start_process(
-    rig: Rig, fake_llm: FakeLLM, settings: Any, tmp_path: Path
-) -> Iterator[Callable[[str], Process]]:
-    """Starts `manage.py <command>` on the test's database and servers."""
-    started: list[Process] = []
-    env = os.environ | {
-        "DATA_DIR": str(tmp_path),
-        "DATABASE_URL": get_database_url(tmp_path),
-        "QUEUE_URL": settings.QUEUE_URLS[0],
-        "TEMPORAL_ADDRESS": settings.TEMPORAL_ADDRESS,
-        "TEMPORAL_TASK_QUEUE": settings.TEMPORAL_TASK_QUEUE,
-        "OPENAI_BASE_URL": fake_llm.base_url,
-        "OPENAI_API_KEY": "test-key",
-    }
-
-    def start(command: str) -> Process:
-        arguments = [sys.executable, "manage.py", command]
-        tie = tie_to_this_process()
-        started.append(subprocess.Popen(arguments, cwd=BASE_DIR, env=env, preexec_fn=tie))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def get_database_url(data_dir: Path) -> str:
-    """The test's database, for another process: SQLite's file, under the name it looks for."""
-    database = connection.settings_dict
-    if connection.vendor == "sqlite":
-        (data_dir / "db.sqlite3").symlink_to(database["NAME"])
-        return ""
-    user, host, port = database["USER"], database["HOST"], database["PORT"]
-    return f"postgres://{user}@{host}:{port}/{database['NAME']}"
 
 
 def wait_for_call(fake_llm: FakeLLM, marker: str) -> None:
@@ -73,12 +26,12 @@ def test_a_worker_killed_during_the_call_leaves_a_held_event_that_was_paid_once(
     helpdesk: Source,
     fake_llm: FakeLLM,
     post: Post,
-    start_process: Callable[[str], Process],
+    start_process: Start,
 ) -> None:
     fake_llm.plan("e1", "hang:60")
     event_id = post(helpdesk)
     rig.start_dispatcher()
-    worker = start_process("worker")
+    worker = start_process("manage.py", "worker")
     wait_for_call(fake_llm, "e1")
     worker.kill()
     worker.wait()
@@ -94,12 +47,12 @@ def test_a_worker_that_is_told_to_stop_finishes_its_call(
     helpdesk: Source,
     fake_llm: FakeLLM,
     post: Post,
-    start_process: Callable[[str], Process],
+    start_process: Start,
 ) -> None:
     fake_llm.plan("e1", "hang:3")
     event_id = post(helpdesk)
     rig.start_dispatcher()
-    worker = start_process("worker")
+    worker = start_process("manage.py", "worker")
     wait_for_call(fake_llm, "e1")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
@@ -114,10 +67,10 @@ def test_a_killed_dispatcher_loses_no_entry_and_starts_none_twice(
     helpdesk: Source,
     fake_llm: FakeLLM,
     post: Post,
-    start_process: Callable[[str], Process],
+    start_process: Start,
 ) -> None:
     posted = [post(helpdesk, b'{"text": "[[e%d]]"}' % number) for number in range(150)]
-    dispatcher = start_process("dispatcher")
+    dispatcher = start_process("manage.py", "dispatcher")
     wait_until(Event.objects.exists, 30, "the first event")
     dispatcher.kill()
     dispatcher.wait()
