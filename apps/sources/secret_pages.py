@@ -111,8 +111,9 @@ def change(request: HttpRequest, form: SecretChangeForm) -> None:
     with transaction.atomic():
         secret.rename(form.cleaned_data["name"])
         is_ended = not form.changes_end or secret.end_at(form.ends_at)
+        fields = ["name", "ends_at"] if form.changes_end and is_ended else ["name"]
         AuditEntry.record(
-            request.user, "secret.update", secret, source=secret.source.slug, fields=["name", "end"]
+            request.user, "secret.update", secret, source=secret.source.slug, fields=fields
         )
     if is_ended:
         messages.success(request, f"{secret.label} is changed.")
