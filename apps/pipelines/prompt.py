@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,15 @@ MAX_TEMPLATE_CHARS = 50_000
 MAX_PROMPT_CHARS = 500_000
 MAX_PATH_CHARS = 200
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)|\[(-?\d{1,6})\]|\"([^\"\n]+)\"")
-_MARKER = re.compile(r"<(/?)(event_data)", re.IGNORECASE)
+# What looks like the beginning of a tag, and up to where its name begins.
+_BRACKET = re.compile("[<＜﹤‹〈⟨〈]")
+_OPENING = re.compile(_BRACKET.pattern + r"[\W_]{0,12}(?=(\w))")
+_MARKER_NAME, _DISGUISE_CHARS = "eventdata", 80
+# Nobody sees them, models read them: tag letters, variation selectors, invisible operators, marks
+# that turn the direction of text, zero-width spaces. Joiners stay: Persian, Hindi, emoji need them.
+_UNSEEN = re.compile(
+    "[\u200b\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+)
 
 Step = str | int
 
@@ -114,7 +123,8 @@ def compile_prompt(template: str) -> tuple[str | Path, ...]:
 def render(template: str, payload: Any, masking: Masking | None = None) -> str:
     """The prompt for this payload, each value marked as data; raises `PrepareError`.
 
-    Text is put in as it is, null as nothing, everything else as JSON, each masked if so asked.
+    Text is put in as it is but for what nobody sees, null as nothing, everything else as JSON, each
+    masked if so asked.
     Values are never read as templates again.
     """
     parts = compile_prompt(template)
@@ -139,11 +149,28 @@ def render(template: str, payload: Any, masking: Masking | None = None) -> str:
 def _mark(value: Any) -> str:
     text = "" if value is None else value if isinstance(value, str) else to_json(value)
     # A payload that writes the marker itself must not end its own quotation.
-    quoted = _MARKER.sub(r"<\1event-data", clean(text))
-    return f"<event_data>{quoted}</event_data>"
+    return f"<event_data>{_OPENING.sub(_disarm, clean(text))}</event_data>"
+
+
+def _disarm(opening: re.Match[str]) -> str:
+    """With `[` for `<`, if a marker begins there, also one in disguise: `＜/ＥVENT - data`."""
+    if not _fold(opening[1]).startswith("e"):
+        return opening[0]
+    start = opening.start()
+    name = _fold(opening.string[start : start + _DISGUISE_CHARS])
+    return _BRACKET.sub("[", opening[0]) if name.startswith(_MARKER_NAME) else opening[0]
+
+
+def _fold(text: str) -> str:
+    """Letters and digits alone, in the form that they look alike in."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(filter(str.isalnum, folded))
 
 
 def clean(text: str) -> str:
-    """Text that UTF-8 and every database can hold: no lone surrogate, no NUL."""
+    """Text that UTF-8 and every database can hold, and that a person would see as the model does:
+    no lone surrogate, no NUL, nothing invisible."""
+    if text.isascii():
+        return text.replace("\x00", "\ufffd")
     paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return paired.replace("\x00", "\ufffd")
+    return _UNSEEN.sub("", paired).replace("\x00", "\ufffd")
