@@ -114,7 +114,7 @@ def record_burial(event: Event, step: Step, code: str) -> bool:
 
 def get_cost(event: Event) -> Decimal:
     """What the ledger says the event has cost, in US dollars; also for answers nobody could use."""
-    total: Decimal | None = event.llm_calls.aggregate(total=Sum("cost_usd"))["total"]
+    total: Decimal | None = event.llm_calls.own().aggregate(total=Sum("cost_usd"))["total"]
     return total or Decimal(0)
 
 

@@ -36,7 +36,7 @@ def is_unknown(event: Event, calls: Iterable[LLMCall] | None = None) -> bool:
     """Whether the event is held for a call of unknown outcome."""
     if event.status != Status.HELD or event.error_code in (QUARANTINED, *CODES):
         return False
-    calls = event.llm_calls.all() if calls is None else calls
+    calls = event.llm_calls.own() if calls is None else calls
     return any(call.state in (LLMCall.State.UNKNOWN, LLMCall.State.INTENT) for call in calls)
 
 

@@ -153,7 +153,7 @@ def find_event(public_id: str) -> Event | None:
 
 def get_details(event: Event) -> dict[str, Any]:
     attempts = list(event.attempts.all())
-    calls = list(event.llm_calls.all())
+    calls = list(event.llm_calls.own())
     body = EventBody.objects.filter(event=event).first()
     raw = bytes(body.raw) if body else b""
     conflicts = show_conflicts(event, raw)

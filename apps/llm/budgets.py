@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_UP, Decimal
 from typing import Any
 
@@ -72,6 +72,7 @@ class Charge:
     micros: int = 0
     model: str = ""
     periods: list[BudgetPeriod] = field(default_factory=list)
+    waits: bool = True  # a trial is not what the event waits for
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -88,19 +89,21 @@ class Charge:
             )
             if not fitting.update(reserved_micros=F("reserved_micros") + self.micros):
                 raise BudgetSpent(period.budget, self.micros, self.model)
-        if self.periods:
+        if self.periods and self.waits:
             BudgetWait.objects.filter(pk=self.event.pk).delete()
 
 
 @contextmanager
-def charging(event: Event, body: dict[str, Any]) -> Iterator[Charge]:
+def charging(event: Event, body: dict[str, Any], *, waits: bool = True) -> Iterator[Charge]:
     """The charge of this request, to be reserved inside. Begins outside a transaction.
 
-    Raises BudgetSpent and PriceUnknown, and notes what the event waits for.
+    Raises BudgetSpent and PriceUnknown, and notes what the event waits for if it `waits`.
     """
     try:
-        yield plan(event, body)
+        yield replace(plan(event, body), waits=waits)
     except (BudgetSpent, PriceUnknown) as refusal:
+        if not waits:
+            raise
         BudgetWait.objects.update_or_create(
             event=event,
             defaults={

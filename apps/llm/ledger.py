@@ -24,7 +24,7 @@ from django.utils import timezone
 from apps.events.models import Event
 from apps.llm import budgets
 from apps.llm.costs import note_saving
-from apps.llm.models import LLMCall
+from apps.llm.models import OWN_STEPS, LLMCall
 from apps.llm.owner import get_owner, is_gone
 from apps.llm.provider import Completion
 from apps.pipelines.prepare import PreparedRequest
@@ -36,8 +36,8 @@ State = LLMCall.State
 
 
 def find_calls(event: Event) -> list[LLMCall]:
-    """Every call of the event, newest first."""
-    return list(event.llm_calls.order_by("-pk"))
+    """Every call that the event's own run made, newest first: trials are none of its business."""
+    return list(event.llm_calls.own().order_by("-pk"))
 
 
 def open_call(
@@ -51,10 +51,15 @@ def open_call(
     `budgets.charging` does.
     """
     try:
-        with budgets.charging(event, request.body) as charge, transaction.atomic(durable=True):
+        named = step if number == 1 else f"{step}#{number}"
+        waits = named.startswith(OWN_STEPS)
+        with (
+            budgets.charging(event, request.body, waits=waits) as charge,
+            transaction.atomic(durable=True),
+        ):
             call = LLMCall.objects.create(
                 event=event,
-                step=step if number == 1 else f"{step}#{number}",
+                step=named,
                 request_hash=request.hash,
                 run=event.run,
                 owner=get_owner(),
@@ -75,7 +80,11 @@ def reopen(call: LLMCall, event: Event) -> LLMCall | None:
 
     What an unknown call may have cost stays spent. Raises what `budgets.charging` does.
     """
-    with budgets.charging(event, call.request) as charge, transaction.atomic(durable=True):
+    waits = not call.is_trial
+    with (
+        budgets.charging(event, call.request, waits=waits) as charge,
+        transaction.atomic(durable=True),
+    ):
         moved = _update(
             call,
             (State.REFUSED, State.UNKNOWN),

@@ -7,10 +7,19 @@ from django.db.models import Q
 
 from apps.events.models import Event
 from apps.llm.budget_models import Budget, BudgetPeriod, BudgetWait
-from apps.llm.cost_models import CostHour
+from apps.llm.cost_models import CostHour, DuplicateHour
 from apps.pipelines.redaction.kinds import describe_counts
 
-__all__ = ["Budget", "BudgetPeriod", "BudgetWait", "CostHour", "LLMCall"]
+__all__ = ["Budget", "BudgetPeriod", "BudgetWait", "CostHour", "DuplicateHour", "LLMCall"]
+
+
+OWN_STEPS = "llm"  # llm, llm#2, llm:repair; every other step is a trial
+
+
+class LLMCallQuerySet(models.QuerySet["LLMCall"]):
+    def own(self) -> LLMCallQuerySet:
+        """Those that an event's own run made: a dry run or a backtest is never its answer."""
+        return self.filter(step__startswith=OWN_STEPS)
 
 
 class LLMCall(models.Model):
@@ -46,6 +55,8 @@ class LLMCall(models.Model):
     answered_at = models.DateTimeField(null=True)
     reused_count = models.PositiveIntegerField(default=0)
 
+    objects = LLMCallQuerySet.as_manager()
+
     class Meta:
         ordering = ["intended_at"]
         verbose_name = "LLM call"
@@ -71,6 +82,11 @@ class LLMCall(models.Model):
             "step": self.step,
             "request": self.request_hash,
         }
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it was made for a dry run or a backtest."""
+        return not self.step.startswith(OWN_STEPS)
 
     @property
     def is_repair(self) -> bool:

@@ -122,7 +122,7 @@ def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> L
     same = [call for call in calls if call.request_hash == request.hash]
     # Before the intent: a call that waits for its turn has promised nothing.
     with admit(event, version, request, get_lane(request.model)) as seat:
-        return _ask(_claim(same, event, request, step), version, request, seat)
+        return ask(_claim(same, event, request, step), version, request, seat)
 
 
 def _get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
@@ -163,10 +163,11 @@ def _claim(same: list[LLMCall], event: Event, request: PreparedRequest, step: st
     return claimed
 
 
-def _ask(
-    call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat: Seat
-) -> LLMAnswer:
-    """Send the request and put what comes back on record before anything else happens."""
+def ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat: Seat) -> LLMAnswer:
+    """Send the request and put what comes back on record before anything else happens.
+
+    `call` is its intent. Raises `LLMError`; a paid answer that can't be used is `AnswerInvalid`.
+    """
     try:
         with CALL_SECONDS.time():
             completion = complete(request.body, call.mark)

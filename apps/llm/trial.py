@@ -1,0 +1,93 @@
+"""A request that is only tried: a dry run, or a row of a backtest.
+
+It is paid and recorded like any other, under a step of its own, and is never the event's answer.
+The same request is asked once, whoever asked it: an answer on record is reused, free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from apps.events.models import Event
+from apps.llm import ledger
+from apps.llm.admission import admit
+from apps.llm.lanes import get_lane
+from apps.llm.models import LLMCall
+from apps.llm.output import UnfitAnswer, read_answer
+from apps.llm.provider import OutcomeUnknown
+from apps.llm.step import IN_FLIGHT_WAIT_S, PROBLEMS, AnswerInvalid, CallInFlight, ask
+from apps.pipelines.models import PipelineVersion
+from apps.pipelines.prepare import PreparedRequest
+
+DRY_RUN = "dry-run"
+State = LLMCall.State
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`answer` as a delivery would have it, or `problem`, a sentence. `cost_usd` is 0 if reused.
+
+    `latency_s` is what the provider took, also where the answer was reused.
+    """
+
+    answer: object
+    problem: str
+    cost_usd: Decimal
+    latency_s: float
+    is_reused: bool
+
+
+def try_once(
+    event: Event, version: PipelineVersion, request: PreparedRequest, step: str, *, again: bool
+) -> Trial:
+    """The answer to `request` under `step`, paid at most once.
+
+    With `again`, a call of unknown outcome is sent once more: a person says so. The answer is not
+    repaired. Must not run inside a transaction. Raises `LLMError`.
+    """
+    known = event.llm_calls.filter(request_hash=request.hash, state=State.ANSWERED).last()
+    if known:
+        ledger.reuse(known)
+        return read_trial(known, request)
+    with admit(event, version, request, get_lane(request.model)) as seat:
+        call = _claim(event, request, step, again=again)
+        try:
+            answer = ask(call, version, request, seat).answer
+            problem = ""
+        except AnswerInvalid as error:
+            answer, problem = None, str(error)
+    call.refresh_from_db()
+    return Trial(answer, problem, call.cost_usd, _get_latency_s(call), is_reused=False)
+
+
+def _claim(event: Event, request: PreparedRequest, step: str, *, again: bool) -> LLMCall:
+    """The intent, on disk. Raises CallInFlight and OutcomeUnknown."""
+    mine = event.llm_calls.filter(step=step, request_hash=request.hash).first()
+    if mine is None:
+        claimed = ledger.open_call(event, request, step=step)
+    elif mine.state == State.INTENT and (ledger.is_under_way(mine) or not ledger.lose(mine)):
+        claimed = None
+    elif mine.state in (State.INTENT, State.UNKNOWN) and not again:
+        raise OutcomeUnknown
+    else:
+        claimed = ledger.reopen(mine, event)
+    if claimed is None:
+        raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
+    return claimed
+
+
+def read_trial(call: LLMCall, request: PreparedRequest) -> Trial:
+    """What an answered call of this very request says."""
+    answer: object = None
+    problem = PROBLEMS.get(call.problem, "The answer can't be used.") if call.problem else ""
+    if not problem:
+        try:
+            answer = read_answer(call.answer, request.output_schema, request.hidden)
+        except UnfitAnswer as error:
+            problem = str(error)
+    return Trial(answer, problem, Decimal(0), _get_latency_s(call), is_reused=True)
+
+
+def _get_latency_s(call: LLMCall) -> float:
+    return (call.answered_at - call.intended_at).total_seconds() if call.answered_at else 0.0
