@@ -90,6 +90,8 @@ def test_it_says_what_json_schema_says(schema: Any, value: Any) -> None:
         {"if": {}, "then": False},
         {"unevaluatedProperties": False},
         {"a keyword of tomorrow": 1},
+        {"items": {"anyOf": [{"type": "string"}] * 400}},
+        {"anyOf": [{"allOf": [{"type": "string"}] * 10}] * 10},
     ],
 )
 def test_whatever_else_is_left_to_json_schema(schema: Any) -> None:
