@@ -18,6 +18,7 @@ django_application: Any = get_asgi_application()
 from apps.dashboard.routing import websocket_application  # noqa: E402 - models need Django set up
 from apps.ingest.app import PREFIX, Ingest  # noqa: E402 - models need Django set up
 from apps.ingest.protocol import HookProtocol  # noqa: E402 - as above
+from apps.llm.duplicate_keeper import DuplicateKeeper  # noqa: E402 - as above
 
 __all__ = ["HookProtocol", "application"]
 
@@ -55,6 +56,8 @@ async def run_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     """Starts ingest with the server and stops it after the last request was answered."""
     await receive()
     await ingest.start()
+    duplicates = DuplicateKeeper()
+    await duplicates.start()
     scope.get("state", {})["ingest"] = ingest  # for apps.ingest.protocol
     # What the start has made stays: looking through it again and again costs ingest 4 %.
     gc.collect()
@@ -62,4 +65,5 @@ async def run_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await ingest.stop()
+    await duplicates.stop()
     await send({"type": "lifespan.shutdown.complete"})

@@ -35,6 +35,13 @@ class SumsSerializer(serializers.Serializer[Cost]):
     saved_usd = MoneyField(help_text="What those answers had cost.")
 
 
+class TotalSerializer(SumsSerializer):
+    """All of them, and what repeats would have cost."""
+
+    duplicates = serializers.IntegerField(help_text="Repeats of events, recognised at the door.")
+    duplicates_usd = MoneyField(help_text="An estimate: at each source's cost per event.")
+
+
 class CostSerializer(SumsSerializer):
     """The same for one source, pipeline or model."""
 
@@ -55,7 +62,7 @@ class CostsSerializer(serializers.Serializer[Report]):
 
     first = serializers.DateField(help_text="The first day (UTC).")
     last = serializers.DateField(help_text="The last day (UTC): today.")
-    total = SumsSerializer()
+    total = TotalSerializer()
     unknown = serializers.IntegerField(
         help_text="Calls of unknown outcome: they may have been paid, and are not added up."
     )

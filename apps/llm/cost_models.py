@@ -34,3 +34,20 @@ class CostHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}:00 {self.model}"
+
+
+class DuplicateHour(models.Model):
+    """The repeats of one source that were recognised at the door in one hour (UTC)."""
+
+    hour = models.DateTimeField()
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="+")
+    duplicates = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["hour", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["hour", "source"], name="duplicate_hour_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}:00 {self.source_id}"

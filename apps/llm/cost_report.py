@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from django.db.models import Max, QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from apps.llm.models import CostHour, LLMCall
+from apps.llm.models import CostHour, DuplicateHour, LLMCall
 from apps.llm.pricing import MICRO_USD
 
 PERIODS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "month": "This month"}
@@ -34,6 +34,8 @@ class Cost:
     cost_usd: Decimal = Decimal(0)
     reused: int = 0
     saved_usd: Decimal = Decimal(0)
+    duplicates: int = 0
+    duplicates_usd: Decimal = Decimal(0)  # an estimate: at the source's cost per event
 
     @property
     def per_event_usd(self) -> Decimal | None:
@@ -74,12 +76,17 @@ def get_report(period: str) -> Report:
     first, last = get_days(period)
     since = datetime.combine(first, time.min, UTC)
     hours = CostHour.objects.filter(hour__gte=since)
+    sources = add_duplicates(read_groups(hours, "source__name", "source__slug"), since)
     return Report(
         first=first,
         last=last,
-        total=read_total(hours),
+        total=replace(
+            read_total(hours),
+            duplicates=sum(cost.duplicates for cost in sources),
+            duplicates_usd=sum((cost.duplicates_usd for cost in sources), Decimal(0)),
+        ),
         days=read_days(hours, first, last),
-        sources=read_groups(hours, "source__name", "source__slug"),
+        sources=sources,
         pipelines=read_groups(hours, "pipeline__name", "pipeline__slug"),
         models=read_groups(hours, "model", "model"),
         unknown=count_unknown(since),
@@ -122,6 +129,24 @@ def read_groups(hours: QuerySet[CostHour], name: str, slug: str) -> list[Cost]:
         for label, key, *numbers in rows
     ]
     return sorted(costs, key=lambda cost: cost.cost_usd, reverse=True)
+
+
+def add_duplicates(sources: list[Cost], since: datetime) -> list[Cost]:
+    """The repeats that each source sent, and what its events cost on average times those."""
+    counts = dict(
+        DuplicateHour.objects.filter(hour__gte=since)
+        .values_list("source__slug")
+        .annotate(count=Sum("duplicates"))
+        .order_by()
+    )
+    return [
+        replace(
+            cost,
+            duplicates=(count := counts.get(cost.slug, 0)),
+            duplicates_usd=tidy((cost.per_event_usd or Decimal(0)) * count),
+        )
+        for cost in sources
+    ]
 
 
 def count_unknown(since: datetime) -> int:
