@@ -16,7 +16,7 @@ from apps.dashboard.site import render_page
 from apps.destinations.models import Destination
 from apps.events.models import Event
 from apps.events.payload import pretty_json
-from apps.pipelines import draft_pages, version_pages
+from apps.pipelines import draft_pages, dry_run_pages, version_pages
 from apps.pipelines.forms import PipelineForm, PipelineNameForm
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.redaction_form import FIELDS as REDACTION
@@ -82,6 +82,7 @@ class PipelineAdmin(AuditedAdmin):
                 version_pages.publish_draft,
                 name="pipelines_draft_publish",
             ),
+            path("<int:pk>/draft/dry-run/", dry_run_pages.dry_run, name="pipelines_dry_run"),
             path("<int:pk>/versions/", version_pages.versions, name="pipelines_versions"),
             path(
                 "<int:pk>/versions/<int:number>/roll-back/",

@@ -37,8 +37,10 @@ def edit_draft(request: HttpRequest, pk: int) -> HttpResponse:
         return show_conflict(request, form, conflict)
     if "review" in request.POST:
         return redirect("admin:pipelines_draft_publish", pk)
-    messages.success(request, "The draft is saved. New events still start with what is published.")
     chosen = urlencode({"event": request.POST.get("event", "")})
+    if "dry_run" in request.POST:
+        return redirect(f"{reverse('admin:pipelines_dry_run', args=[pk])}?{chosen}")
+    messages.success(request, "The draft is saved. New events still start with what is published.")
     return redirect(f"{reverse('admin:pipelines_draft', args=[pk])}?{chosen}")
 
 
