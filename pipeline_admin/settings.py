@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "apps.streams",
     "apps.events",
     "apps.llm",
+    "apps.backtests",
     "apps.dashboard",
     "apps.api",
     "apps.housekeeping",
@@ -336,6 +337,7 @@ CELERY_BEAT_SCHEDULE = {
         "reconcile": RECONCILE_INTERVAL_S,
         "watch_budgets": 10.0,
         "add_up_costs": 60.0,
+        "run_backtests": 5.0,
         "apply_retention": 3600.0,
     }.items()
 }

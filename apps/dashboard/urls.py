@@ -19,5 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("apps.events.urls")),
     path("", include("apps.ingest.urls")),
     path("", include("apps.llm.urls")),
+    path("", include("apps.backtests.urls")),
     path("", admin.site.urls),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from apps.backtests import runner
 from apps.dashboard import figures, heartbeats
 from apps.dashboard.live import announce
 from apps.housekeeping import health, reconciler, retention
@@ -41,3 +42,9 @@ def watch_budgets() -> None:
 def add_up_costs() -> None:
     """Keep the cost of the last hours for the cost view."""
     costs.add_up()
+
+
+@shared_task
+def run_backtests() -> None:
+    """Go on with the backtests, a few seconds each."""
+    runner.run_due()

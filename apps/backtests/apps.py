@@ -1,0 +1,8 @@
+"""The backtests app."""
+
+from django.apps import AppConfig
+
+
+class BacktestsConfig(AppConfig):
+    name = "apps.backtests"
+    verbose_name = "Backtests"

@@ -1,0 +1,136 @@
+"""Works on backtests, a few seconds at a time: one call after the other, under the cap."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Sum
+
+from apps.backtests.comparison import compare_answers, get_label
+from apps.backtests.models import Backtest, BacktestRow, RowState
+from apps.events.models import EventBody
+from apps.llm.budgets import get_most_micros, to_usd
+from apps.llm.models import LLMCall
+from apps.llm.provider import LLMError, OutcomeUnknown
+from apps.llm.trial import Trial, try_once
+from apps.pipelines.models import PipelineVersion
+from apps.pipelines.payload import PrepareError
+from apps.pipelines.prepare import PreparedRequest, prepare
+from workers.contracts import Verdict
+
+SLICE_S = 4.0
+BODY_GONE = "The body has been deleted after its retention time."
+
+
+def run_due() -> None:
+    """Go on with each backtest that nobody works on. Must not run inside a transaction."""
+    for backtest in Backtest.find_due():
+        run(backtest)
+
+
+def run(backtest: Backtest, slice_s: float = SLICE_S) -> None:
+    """Rows that wait, in order, until the slice is over or something stops it."""
+    if not backtest.take():
+        return
+    version = backtest.get_version()
+    ends = time.monotonic() + slice_s
+    for row in backtest.rows.filter(state=RowState.WAITING).select_related("event"):
+        if time.monotonic() > ends:
+            backtest.rest()
+            return
+        if not backtest.beat():
+            return
+        try:
+            _run_row(backtest, version, row)
+        except LLMError as error:
+            if error.verdict == Verdict.WAIT:
+                backtest.rest(error.retry_after_s or 1.0)
+            else:
+                backtest.stop(str(error))
+            return
+        except CapReached as reached:
+            backtest.stop(str(reached))
+            return
+    backtest.finish()
+
+
+class CapReached(Exception):
+    """The next call may cost more than is left of the cap."""
+
+    code = "backtest_cap_reached"
+    permanent = True
+    retry_after_s: float | None = None
+
+
+def _run_row(backtest: Backtest, version: PipelineVersion, row: BacktestRow) -> None:
+    """Raises CapReached, and the LLMErrors that concern every row."""
+    body = EventBody.objects.filter(event=row.event).first()
+    if body is None:
+        row.record(RowState.FAILED, problem=BODY_GONE)
+        return
+    raw = bytes(body.raw)
+    label = get_label(backtest.label_path, raw, body.content_type)
+    known: dict[str, Any] = {"label": label, "old_answer": row.event.answer}
+    try:
+        request = prepare(version, raw, body.content_type)
+    except PrepareError as error:
+        row.record(RowState.FAILED, problem=str(error), **known)
+        return
+    if request is None:
+        row.record(RowState.FILTERED, **known)
+        return
+    most_usd = _check_cap(backtest, row, request)
+    try:
+        trial = try_once(row.event, version, request, backtest.step, again=False)
+    except OutcomeUnknown as error:
+        # It may have been paid: it counts, and is never sent again by itself.
+        row.record(RowState.FAILED, problem=str(error), cost_usd=most_usd, **known)
+        return
+    except LLMError as error:
+        if error.verdict in (Verdict.WAIT, Verdict.HELD) or error.code == "llm_not_configured":
+            raise
+        row.record(RowState.FAILED, problem=str(error), **known)
+        return
+    _record(backtest, row, trial, known)
+
+
+def _check_cap(backtest: Backtest, row: BacktestRow, request: PreparedRequest) -> Decimal:
+    """The most that this call may cost, 0 where its answer is on record already."""
+    answered = LLMCall.objects.filter(
+        event=row.event, request_hash=request.hash, state=LLMCall.State.ANSWERED
+    )
+    if answered.exists():
+        return Decimal(0)
+    most_usd = to_usd(get_most_micros(request.body))
+    if backtest.get_spent_usd() + most_usd > backtest.cap_usd:
+        raise CapReached(
+            f"The next call may cost ${most_usd}, more than is left of the cap of "
+            f"${backtest.cap_usd}."
+        )
+    return most_usd
+
+
+def _record(backtest: Backtest, row: BacktestRow, trial: Trial, known: dict[str, Any]) -> None:
+    # Of a process that died after the call: it was this backtest that paid.
+    before_usd = _get_paid_usd(backtest, row) if trial.is_reused else Decimal(0)
+    paid = {
+        "cost_usd": trial.cost_usd + before_usd,
+        "latency_s": trial.latency_s,
+        "is_reused": trial.is_reused and not before_usd,
+    }
+    if trial.problem:
+        row.record(RowState.FAILED, problem=trial.problem, **paid, **known)
+        return
+    found = compare_answers(known["old_answer"], trial.answer, known["label"], backtest.answer_path)
+    row.record(RowState.ANSWERED, answer=trial.answer, **found, **paid, **known)
+
+
+def _get_paid_usd(backtest: Backtest, row: BacktestRow) -> Decimal:
+    """What calls for this row have cost since the backtest began."""
+    calls = LLMCall.objects.filter(
+        event=row.event, step=backtest.step, intended_at__gte=backtest.created_at
+    )
+    total: Decimal | None = calls.aggregate(total=Sum("cost_usd"))["total"]
+    return total or Decimal(0)
