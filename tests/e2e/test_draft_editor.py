@@ -110,3 +110,24 @@ def test_it_keeps_nobody_out(
     expect(page.get_by_role("heading", name="Who changed what")).to_be_visible()
     assert find_violations(page) == []
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth + 1")
+
+
+def test_dry_run_and_backtest_keep_nobody_out(system: System, name: str, new_page: NewPage) -> None:
+    page = new_page()
+    open_editor(system, page, name)
+    page.get_by_role("textbox", name="Prompt").fill("Sort {{ ticket }}: {{ text }}")
+    page.get_by_role("button", name="Save and dry run…").click()
+    expect(page.get_by_text("is asked once for")).to_be_visible()
+    page.get_by_role("button", name="Ask the model, and pay").click()
+    expect(page.get_by_role("heading", name="What the draft gives")).to_be_visible()
+    assert find_violations(page) == []
+    page.get_by_role("link", name="Back to the draft").click()
+    page.get_by_role("link", name="Backtests").click()
+    page.get_by_role("button", name="What would it cost?").click()
+    page.get_by_role("button", name="Start, up to the cap").click()
+    expect(page.get_by_role("heading", name="1 of 1 events")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("reused")).to_be_visible()  # the dry run has paid for it
+    assert find_violations(page) == []
+    page.get_by_role("link", name="Publish this draft…").click()
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_text("Version 2 is what new events start with.")).to_be_visible()
