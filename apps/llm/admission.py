@@ -82,9 +82,10 @@ class Seat:
 def admit(
     event: Event, version: PipelineVersion, request: PreparedRequest, lane: Lane
 ) -> Iterator[Seat]:
-    """Ask breaker, budget and limits, in this order. Raises the `LLMError` of the one that refuses.
+    """Ask the breaker, then the limits. Raises the `LLMError` of the one that refuses.
 
-    Must not run inside a transaction.
+    Budgets are asked afterwards: what a call may cost is reserved together with its intent, in one
+    transaction (see `ledger.open_call`). Must not run inside a transaction.
     """
     seat = Seat()
     call = Call(event, version, request, lane)

@@ -42,10 +42,12 @@ class CallInFlight(LLMError):
     message = "Another worker is waiting for this answer."
 
 
-class CallLost(LLMError):
+class CallLost(OutcomeUnknown):
     """Sent, no whole answer, and the pipeline says to call again: may pay twice."""
 
     code = "llm_call_lost"
+    permanent = False
+    verdict = Verdict.FAILED
     message = "The request was sent and no whole answer came back: the pipeline asks again."
 
 
@@ -173,10 +175,9 @@ def ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat:
             completion = complete(request.body, call.mark)
     except OutcomeUnknown as error:
         ledger.lose(call)
-        seat.settle(error)
-        if version.on_unknown == OnUnknown.CALL_AGAIN:
-            raise CallLost from None
-        raise
+        lost = CallLost() if version.on_unknown == OnUnknown.CALL_AGAIN else error
+        seat.settle(lost)
+        raise lost from None
     except LLMError as error:
         ledger.refuse(call)
         seat.settle(error)

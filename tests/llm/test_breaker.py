@@ -12,6 +12,8 @@ from apps.llm import breaker
 from apps.llm.breaker import BreakerOpen
 from apps.llm.lanes import get_lane
 from apps.llm.provider import LLMError, ProviderFailed, ProviderRefused, RateLimited
+from apps.pipelines.models import Pipeline
+from apps.sources.models import Source
 from apps.streams.clients import get_client
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.conftest import Ask
@@ -124,6 +126,33 @@ def test_a_probe_that_fails_waits_and_uses_no_attempt(ask: Ask, make_case: Case)
     assert error.retry_after_s == PAUSE_S
     with pytest.raises(BreakerOpen):
         ask(make_case("next"))
+
+
+def test_a_lost_probe_that_is_called_again_uses_no_attempt(
+    ask: Ask, make_case: Case, helpdesk: Source, triage: Pipeline
+) -> None:
+    version = triage.current_version
+    assert version is not None
+    triage.publish(
+        prompt="{{ text }}", model="test-model", destination=version.destination,
+        on_unknown="call_again",
+    )  # fmt: skip
+    helpdesk.pipeline.refresh_from_db()
+    fail(ask, make_case("down: 500"), times=5)
+    event = make_case("probe: reset")
+
+    def probe() -> LLMError | None:
+        try:
+            ask(event)
+        except BreakerOpen:
+            return None
+        except LLMError as error:
+            return error
+        raise AssertionError
+
+    error = wait_until(probe, 5)
+    assert error is not None
+    assert (error.code, error.verdict) == ("llm_call_lost", Verdict.WAIT)
 
 
 def test_an_admin_closes_it_by_hand(settings: Any, ask: Ask, make_case: Case) -> None:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.events.models import Attempt, Event, Status
+from apps.events.models import Attempt, Event, Status, Step
 from apps.llm.models import LLMCall
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event
@@ -79,6 +79,18 @@ def test_the_timeline_tells_how_long_each_retry_waited(client: Client, helpdesk:
     assert "2.0 s later" in html
     assert "took 500 ms" in html
     assert html.index("Deliver, attempt 1") < html.index("Deliver, attempt 2")
+
+
+def test_an_event_that_waits_for_a_limit_says_until_when(client: Client, helpdesk: Source) -> None:
+    event = make_event(helpdesk)
+    until = timezone.now() + timedelta(minutes=3)
+    assert event.note_failure(Step.LLM, "llm_limit_reached", "It waits for its turn.", until)
+    html = text_of(client.get(f"/events/{event.public_id}/"))
+    facts = html.split("Waits until")[1].split("</div>")[0]
+    assert until.strftime("%H:%M:%S") in facts
+    assert "It waits for its turn." in html
+    event.deliver()
+    assert "Waits until" not in text_of(client.get(f"/events/{event.public_id}/"))
 
 
 def test_a_held_event_says_what_a_retry_may_cost(client: Client, helpdesk: Source) -> None:
