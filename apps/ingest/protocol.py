@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, cast
 
-from httptools import HttpParserCallbackError
+from httptools import HttpParserCallbackError, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from apps.ingest.answers import Answer
@@ -31,6 +31,8 @@ HEAD_TIMEOUT_S = 20.0
 # Headers that only the long way understands.
 SPECIAL = (b"content-encoding", b"expect", b"transfer-encoding")
 
+# What asks for another protocol than this one; Java's client asks for HTTP/2 on every http address.
+UPGRADING = (b"upgrade", b"http2-settings", b"connection")
 CLOSING = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 
 DefaultHeaders = list[tuple[bytes, bytes]]
@@ -116,6 +118,7 @@ class HookProtocol(OneWriteProtocol):
     _source: CompiledSource | None = None  # of the request whose body is being read
     _slow_body: asyncio.TimerHandle | None = None
     _slow_head: asyncio.TimerHandle | None = None
+    _is_unwanted = False  # the head asks for a protocol that is not spoken here
     _head_bytes = -1  # of the head that is being read, without its first piece; -1: none is
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -136,6 +139,7 @@ class HookProtocol(OneWriteProtocol):
             if self._head_bytes > HEAD_MAX_BYTES:
                 self._close_with(431, b"The head of the request is too large.")
                 return
+        self._data = data
         super().data_received(data)
         if self._source is not None and self._slow_body is None:
             self._slow_body = self.loop.call_later(BODY_TIMEOUT_S, self._refuse_slow_body)
@@ -157,6 +161,9 @@ class HookProtocol(OneWriteProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_bytes = -1
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self._is_unwanted = True
+            return
         path = self.url.partition(b"?")[0]
         source = self._ingest.registry.plain.get(path) if self._ingest is not None else None
         if source is not None and self._is_plain(source):
@@ -179,7 +186,7 @@ class HookProtocol(OneWriteProtocol):
             self.headers = []
 
     def _is_plain(self, source: CompiledSource) -> bool:
-        if self.parser.get_method() != b"POST" or self.parser.should_upgrade():
+        if self.parser.get_method() != b"POST":
             return False
         if self.cycle is not None and not self.cycle.response_complete:
             return False  # sent before the last answer: uvicorn keeps their order
@@ -202,6 +209,8 @@ class HookProtocol(OneWriteProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._is_unwanted:
+            return
         source, ingest = self._source, self._ingest
         if source is None or ingest is None:
             super().on_message_complete()
@@ -251,6 +260,18 @@ class HookProtocol(OneWriteProtocol):
             self._exchange.keep_alive = False  # the rest of the body is no request
             self._answer(self._ingest.refuse(source.slug, too_slow()))
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Read the request as if it had not asked: the parser stops behind such a head."""
+        error = sys.exception()
+        rest = self._data[error.args[0] :] if error is not None else b""
+        lines = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
+        lines += [b"%b: %b\r\n" % each for each in self.headers if each[0] not in UPGRADING]
+        if not self.parser.should_keep_alive():
+            lines.append(b"connection: close\r\n")
+        self._is_unwanted = False
+        self.parser = HttpRequestParser(self)
+        super().data_received(b"%b\r\n%b" % (b"".join(lines), rest))
+
     # --- What is no request ----------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
@@ -275,10 +296,7 @@ class HookProtocol(OneWriteProtocol):
         self._head_bytes = -1
         if not self.transport.is_closing():
             if self.cycle is None or self.cycle.response_complete:
-                head = (
-                    b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-                )
-                self.transport.write(STATUS_LINE[status] + head % len(why) + why)
+                self.transport.write(STATUS_LINE[status] + CLOSING % len(why) + why)
             self.transport.close()
 
     def _stop_waiting_for_head(self) -> None:

@@ -223,6 +223,28 @@ def test_a_trailer_is_no_header(hooks: Hooks, helpdesk: Source) -> None:
     assert exchange(hooks, head + chunked(BODY, trailers=trailers)).startswith(b"HTTP/1.1 403 ")
 
 
+@pytest.mark.parametrize("connection", ["Upgrade, HTTP2-Settings", "Upgrade, close"])
+@pytest.mark.parametrize("cut", [0, 1, 7, 400])
+def test_a_sender_that_would_rather_speak_http_2_is_answered_in_this_one(
+    hooks: Hooks, connection: str, cut: int
+) -> None:
+    """As Java's client sends each first request to an http address."""
+    head = write_head(
+        f"connection: {connection}", "upgrade: h2c", "http2-settings: AAMAAABk",
+        f"content-length: {len(BODY)}",
+    )  # fmt: skip
+    request = head + BODY
+    with connected(hooks) as socket:
+        for piece in (request[:-cut], request[-cut:]) if cut else (request,):
+            socket.sendall(piece)
+            time.sleep(0.02)  # else the kernel joins them; either way must do
+        assert socket.recv(65_536).startswith(b"HTTP/1.1 202 ")
+        socket.sendall(write_head(f"content-length: {len(BODY)}") + BODY)
+        second = socket.recv(65_536)
+    assert second == b"" if "close" in connection else second.startswith(b"HTTP/1.1 200 ")
+    assert [entry.body for entry in hooks.entries()] == [BODY]
+
+
 def test_a_trailer_signs_nothing(hooks: Hooks) -> None:
     signature = sign(BODY, "msg_1")["webhook-signature"]
     head = write_head("transfer-encoding: chunked", **{"webhook-signature": ""})

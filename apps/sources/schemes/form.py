@@ -11,7 +11,9 @@ MAX_PARAMETERS = 1000
 
 
 def is_form(request: Request) -> bool:
-    return request.headers.get(b"content-type", b"").lower().startswith(CONTENT_TYPE)
+    content_type = request.headers.get(b"content-type", b"")
+    # The first half is only quicker: most bodies are of this type.
+    return content_type != b"application/json" and content_type.lower().startswith(CONTENT_TYPE)
 
 
 def signed_parameters(request: Request) -> bytes:
