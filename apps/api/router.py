@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api import TokenViewSet
 from apps.audit.api import AuditViewSet
+from apps.backtests.api import BacktestViewSet
 from apps.dashboard.api import StatsViewSet
 from apps.destinations.api import DestinationViewSet
 from apps.events.api import DeadLetterViewSet, EventViewSet
@@ -22,6 +23,7 @@ NOUNS = {
     "secrets": SecretViewSet,
     "pipelines": PipelineViewSet,
     "destinations": DestinationViewSet,
+    "backtests": BacktestViewSet,
     "budgets": BudgetViewSet,
     "costs": CostViewSet,
     "events": EventViewSet,

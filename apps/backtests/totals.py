@@ -8,6 +8,7 @@ from decimal import Decimal
 from django.db.models import Avg, Count, Q, Sum
 
 from apps.backtests.models import Backtest, RowState
+from apps.llm.pricing import MICRO_USD
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,6 @@ def add_up(backtest: Backtest) -> Totals:
         cost_usd=Sum("cost_usd"),
         latency_s=Avg("latency_s", filter=answered),
     )
-    found["cost_usd"] = found["cost_usd"] or Decimal(0)
+    found["cost_usd"] = (found["cost_usd"] or Decimal(0)).quantize(MICRO_USD)
     found["latency_s"] = found["latency_s"] or 0.0
     return Totals(**found)
