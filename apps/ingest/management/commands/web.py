@@ -11,7 +11,7 @@ import uvicorn
 from django.core.management.base import BaseCommand
 
 # Ctrl-C of `up` must stop all parts within 15 s; every request is answered within 2 s.
-GRACEFUL_SHUTDOWN_S = 5
+GRACEFUL_SHUTDOWN_S = 4
 
 
 class Command(BaseCommand):
