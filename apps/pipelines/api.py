@@ -79,6 +79,7 @@ class PipelineViewSet(DraftActions, ConfigurationViewSet):
         "diff": Needs("config:read", "pipelines.view_pipelineversion"),
         "save_draft": Needs("config:write", "pipelines.change_pipeline"),
         "discard_draft": Needs("config:write", "pipelines.change_pipeline"),
+        "dry_run": Needs("config:write", "pipelines.change_pipeline"),
         "publish": Needs("config:write", "pipelines.change_pipeline"),
         "rollback": Needs("config:write", "pipelines.change_pipeline"),
         "create": Needs("config:write", "pipelines.add_pipeline"),

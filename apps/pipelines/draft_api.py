@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -14,11 +15,13 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.api.permissions import Needs, check_access
 from apps.api.problems import Conflict
 from apps.api.serializers import StrictSerializer
 from apps.api.viewsets import ApiViewSet
 from apps.pipelines.config_serializer import CONFIG, ConfigSerializer, VersionSerializer
 from apps.pipelines.differences import find_differences
+from apps.pipelines.dry_run import run_dry
 from apps.pipelines.models import (
     NOTE_MAX_CHARS,
     DraftConflict,
@@ -26,8 +29,10 @@ from apps.pipelines.models import (
     Pipeline,
     PipelineVersion,
 )
+from apps.pipelines.samples import choose
 
 DRAFT = "draft"
+READS_BODIES = Needs("events:read", "events.view_eventbody")
 
 
 class DraftSerializer(StrictSerializer, ConfigSerializer):
@@ -85,6 +90,21 @@ class RollbackSerializer(StrictSerializer):
     version = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
     replaces = serializers.IntegerField(required=False, min_value=1)
     note = serializers.CharField(required=False, allow_blank=True, max_length=NOTE_MAX_CHARS)
+
+
+class DryRunRequestSerializer(DraftTokenSerializer):
+    event = serializers.CharField(max_length=60, help_text="An event of this pipeline: evt_….")
+
+
+class DryRunSerializer(serializers.Serializer[Any]):
+    """`answer` is what would be delivered; where there is none, `problem` says why."""
+
+    answer = serializers.JSONField(allow_null=True)
+    current_answer = serializers.JSONField(allow_null=True)
+    problem = serializers.CharField(allow_blank=True)
+    cost_usd = serializers.DecimalField(max_digits=12, decimal_places=6)
+    latency_s = serializers.FloatField()
+    reused = serializers.BooleanField(help_text="Answered before: nothing was paid.")
 
 
 class CompareSerializer(serializers.Serializer[Any]):
@@ -177,6 +197,38 @@ class DraftActions(ApiViewSet):
                 rolled_back_to=asked["version"],
             )
         return Response(VersionSerializer(version).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=DryRunRequestSerializer, responses=DryRunSerializer)
+    @action(
+        detail=True,
+        methods=["post"],
+        url_path="dry-run",
+        serializer_class=DryRunRequestSerializer,
+    )
+    def dry_run(self, request: Request, slug: str) -> Response:
+        """Ask the model for one event, as the draft would: one paid call, nothing delivered."""
+        check_access(request, READS_BODIES)
+        pipeline = self._get_pipeline()
+        asked: dict[str, Any] = self.get_valid().validated_data
+        draft = pipeline.get_draft()
+        if draft.token != asked["token"]:
+            raise Conflict(draft.describe_conflict(), code=DraftConflict.code)
+        _, event = choose(pipeline, asked["event"])
+        if event is None or event.public_id != asked["event"]:
+            raise NotFound("There is no such event with its body in this pipeline.")
+        run = run_dry(event, draft.get_version())
+        trial = run.trial
+        cost_usd = trial.cost_usd if trial else Decimal(0)
+        self.record("draft.dry_run", pipeline, event=event.public_id, usd=str(cost_usd))
+        found = {
+            "answer": trial.answer if trial else None,
+            "current_answer": event.answer,
+            "problem": trial.problem if trial else run.sentence,
+            "cost_usd": cost_usd,
+            "latency_s": trial.latency_s if trial else 0.0,
+            "reused": trial.is_reused if trial else False,
+        }
+        return Response(DryRunSerializer(found).data)
 
     @extend_schema(parameters=[CompareSerializer], responses=DifferenceSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=None)

@@ -1,8 +1,7 @@
-"""A dry run: the draft on one event, one paid call, nothing delivered, the event untouched."""
+"""The page of a dry run: what it costs first, then the two answers side by side."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -11,41 +10,10 @@ from django.shortcuts import get_object_or_404
 
 from apps.audit.models import AuditEntry
 from apps.dashboard.site import page, render_page
-from apps.events.models import Event, EventBody
-from apps.events.payload import pretty_json
-from apps.llm.provider import LLMError
-from apps.llm.trial import DRY_RUN, Trial, try_once
 from apps.pipelines.draft_pages import PIPELINES
-from apps.pipelines.models import Pipeline, PipelineVersion
-from apps.pipelines.payload import PrepareError
-from apps.pipelines.prepare import prepare
+from apps.pipelines.dry_run import run_dry, show_answer
+from apps.pipelines.models import Pipeline
 from apps.pipelines.samples import choose, try_on
-
-FILTERED = "The draft's filter leaves this event out: the model is not asked."
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """`trial` where there was a call; else `sentence` says why not."""
-
-    trial: Trial | None = None
-    sentence: str = ""
-
-    @property
-    def shown_answer(self) -> str:
-        return show_answer(self.trial.answer) if self.trial else ""
-
-
-def run_dry(event: Event, version: PipelineVersion) -> DryRun:
-    """Ask the model for this event, as `version` would. Must not run inside a transaction."""
-    body = EventBody.objects.get(event=event)
-    try:
-        request = prepare(version, bytes(body.raw), body.content_type)
-        if request is None:
-            return DryRun(sentence=FILTERED)
-        return DryRun(try_once(event, version, request, DRY_RUN, again=True))
-    except (PrepareError, LLMError) as error:
-        return DryRun(sentence=str(error))
 
 
 @page("pipelines.change_pipeline")
@@ -75,7 +43,3 @@ def dry_run(request: HttpRequest, pk: int) -> HttpResponse:
     }
     title = f"Dry run of {pipeline.name}"
     return render_page(request, "pipelines/dry_run.html", title, context, parents=(PIPELINES,))
-
-
-def show_answer(answer: object) -> str:
-    return answer if isinstance(answer, str) else pretty_json(answer)

@@ -10,7 +10,10 @@ from rest_framework.test import APIClient
 from apps.accounts.models import User
 from apps.audit.models import AuditEntry
 from apps.pipelines.models import Pipeline, PipelineDraft
+from apps.sources.models import Source
 from tests.api.clients import assert_problem, with_token
+from tests.fixtures.cast import make_event
+from tests.fixtures.fake_llm import FakeLLM
 
 PATH = "/api/v1/pipelines/triage/"
 
@@ -107,6 +110,23 @@ def test_a_draft_is_discarded_under_its_token(client: APIClient) -> None:
     assert_problem(client.delete(f"{PATH}draft/?token=old"), 409)
     assert client.delete(f"{PATH}draft/?token={token}").status_code == 204
     assert client.get(f"{PATH}draft/").json()["token"] == "v1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dry_run_asks_once_and_delivers_nothing(
+    client: APIClient, helpdesk: Source, fake_llm: FakeLLM
+) -> None:
+    raw = b'{"text": "hello [[d1: ok]]"}'
+    event = make_event(helpdesk, raw, status="delivered", answer={"category": "old"})
+    asked = {"token": "v1", "event": event.public_id}
+    first = client.post(f"{PATH}dry-run/", asked, format="json").json()
+    assert (first["answer"], first["current_answer"]) == ({"category": "x"}, {"category": "old"})
+    assert client.post(f"{PATH}dry-run/", asked, format="json").json()["reused"]
+    assert fake_llm.calls["d1"] == 1
+    assert_problem(client.post(f"{PATH}dry-run/", asked | {"token": "old"}, format="json"), 409)
+    assert_problem(client.post(f"{PATH}dry-run/", asked | {"event": "evt_1"}, format="json"), 404)
+    event.refresh_from_db()
+    assert event.answer == {"category": "old"}
 
 
 def test_a_viewer_reads_and_a_reading_token_changes_nothing(
