@@ -17,13 +17,12 @@ from apps.pipelines.models import (
     PipelineDraft,
     PipelineVersion,
 )
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.database
 
 
 def change(pipeline: Pipeline, **changes: Any) -> dict[str, Any]:
-    return pipeline.get_draft().config | changes
+    return {**pipeline.get_draft().config, **changes}
 
 
 def test_a_pipeline_without_a_draft_begins_one_with_its_current_version(triage: Pipeline) -> None:
@@ -135,22 +134,28 @@ def test_a_draft_holds_every_field_of_a_version(triage: Pipeline) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_begin_a_draft_at_once_one_has_it(triage: Pipeline) -> None:
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_of_many_who_save_at_once_one_has_it(triage: Pipeline, is_begun: bool) -> None:
+    token = triage.save_draft(None, "v1", change(triage)).token if is_begun else "v1"
+    together = threading.Barrier(8)
     saved: list[str] = []
     refused: list[DraftConflict] = []
 
     def save(number: int) -> None:
+        pipeline = Pipeline.objects.get(pk=triage.pk)
+        config = change(pipeline, prompt=f"{number}: {{{{ text }}}}")
+        together.wait(10)
         try:
-            pipeline = Pipeline.objects.get(pk=triage.pk)
-            config = change(pipeline, prompt=f"{number}: {{{{ text }}}}")
-            saved.append(pipeline.save_draft(None, "v1", config).config["prompt"])
+            saved.append(pipeline.save_draft(None, token, config).config["prompt"])
         except DraftConflict as error:
             refused.append(error)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=save, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=save, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(saved) + len(refused) == 4, 20)
+    for thread in threads:
+        thread.join(20)
+    assert len(refused) == 7
     assert saved == [triage.get_draft().config["prompt"]]

@@ -26,7 +26,7 @@ from tests.fixtures.servers import Server
 from tests.ingest.senders import Senders
 from tests.power.disk import Disk
 from tests.waiting import wait_until
-from tests.workers.test_crashes import get_database_url
+from tests.workers.processes import get_database_url
 
 # Nothing here hangs on the kind of database: on PostgreSQL it is not run again.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
