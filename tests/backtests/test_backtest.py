@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -23,6 +25,7 @@ from apps.pipelines.prepare import prepare
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event
 from tests.fixtures.fake_llm import FakeLLM
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Backtest]
@@ -168,6 +171,27 @@ def test_a_cancelled_one_makes_no_further_call(
     assert not backtest.beat()
     run_due()
     assert get_states(backtest) == ["cancelled", "waiting"]
+    assert fake_llm.calls["e1"] == 0
+
+
+def test_one_that_is_cancelled_during_a_call_records_it_and_stops(
+    helpdesk: Source, make: Make, fake_llm: FakeLLM
+) -> None:
+    add_event(helpdesk, "e1: ok")
+    add_event(helpdesk, "e2: ok")
+    backtest = make()
+    fake_llm.latency_ms = 500
+
+    def work_on_it() -> None:
+        run(backtest)
+        connection.close()
+
+    work = threading.Thread(target=work_on_it)
+    work.start()
+    wait_until(lambda: fake_llm.calls["e2"] == 1, 10)
+    assert Backtest.objects.get(pk=backtest.pk).cancel()
+    work.join(20)
+    assert get_states(backtest) == ["cancelled", "answered", "waiting"]
     assert fake_llm.calls["e1"] == 0
 
 

@@ -18,8 +18,6 @@ from apps.pipelines.models import (
     PipelineVersion,
 )
 
-pytestmark = pytest.mark.database
-
 
 def change(pipeline: Pipeline, **changes: Any) -> dict[str, Any]:
     return {**pipeline.get_draft().config, **changes}
