@@ -48,7 +48,9 @@ def pretty_json(value: Any) -> str:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return ""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Half a character is JSON, and no text that a page can hold: it stays the escape that it was.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

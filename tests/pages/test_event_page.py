@@ -153,3 +153,11 @@ def test_bytes_that_are_no_text_are_shown_all_the_same(client: Client, helpdesk:
     event = make_event(helpdesk, b"\xff\xfe\x00 binary")
 
     assert "binary" in text_of(client.get(f"/events/{event.public_id}/"))
+
+
+def test_half_a_character_in_a_payload_breaks_no_page(client: Client, helpdesk: Source) -> None:
+    event = make_event(helpdesk, b'{"text": "cut off \\ud83d", "\\udc00": "\\u0000"}')
+
+    html = text_of(client.get(f"/events/{event.public_id}/"))
+
+    assert "cut off \\ud83d" in html
