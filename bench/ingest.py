@@ -61,12 +61,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-ingest-") as folder, ExitStack() as stack:
         data_dir = Path(folder)
         _set_environ(data_dir)
-        valkey = _start(stack, parts.valkey(data_dir), data_dir)
+        ours, rest = _share_cores(options.pin)
+        valkey = _start(stack, parts.valkey(data_dir), data_dir, rest)
         _manage("migrate", "--verbosity", "0")
         _manage("shell", "--verbosity", "0", "--command", MAKE_SOURCE)
         floor_port, web_port = free_ports(2)
-        floor = _start(stack, _floor(floor_port), data_dir)
-        web = _start(stack, _web(web_port, options.workers), data_dir)
+        floor = _start(stack, _floor(floor_port), data_dir, ours)
+        web = _start(stack, _web(web_port, options.workers), data_dir, ours)
+        os.sched_setaffinity(0, rest)
         runs: dict[str, list[Figures]] = {"floor": [], "ingest": []}
         for number in range(options.rounds + 1):
             for name, port, processes in (
@@ -127,6 +129,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--generators", type=int, default=1, help="processes that send")
     parser.add_argument("--workers", type=int, default=1, help="web processes of ingest")
     parser.add_argument(
+        "--no-pin", dest="pin", action="store_false", help="leave the cores to the kernel"
+    )
+    parser.add_argument(
         "--soak", type=int, default=210_000, help="events that memory is watched for"
     )
     return parser.parse_args()
@@ -172,8 +177,23 @@ def _is_open(port: int) -> bool:
     return True
 
 
-def _start(stack: ExitStack, part: Part, data_dir: Path) -> RunningPart:
+def _share_cores(pin: bool) -> tuple[set[int], set[int]]:
+    """For the server that is measured, and for what works for it: Valkey and the sender.
+
+    Left to itself the kernel puts them on one core for a while, and every figure is luck.
+    """
+    cores = os.sched_getaffinity(0)
+    if not pin or len(cores) < 2:
+        return cores, cores
+    rest = set(sorted(cores)[-(len(cores) // 2) :])
+    return cores - rest, rest
+
+
+def _start(stack: ExitStack, part: Part, data_dir: Path, cores: set[int]) -> RunningPart:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # a child inherits it
     process = RunningPart(part, data_dir / f"{part.name}.log")
+    os.sched_setaffinity(0, before)
     stack.callback(process.stop)
     if not process.wait_until_up():
         raise SystemExit(f"{part.name} did not come up:\n{process.end_of_log()}")
