@@ -3,7 +3,8 @@
 Floor: one workflow with one remote activity that does nothing, 50 in flight, started eagerly in
 the worker's own process. Ours: from the queue's stream through dispatcher, workflow, a model over
 HTTP (a fake one), check and inbox to the status "delivered", in the processes of production. Both
-run on embedded servers with the flags of `manage.py up`, one after the other, several times.
+run on embedded servers with the flags of `manage.py up`, one after the other, several times. Before
+that, what the ledger adds to one call (bench/llm_call.py).
 
     python bench/pipeline.py --events 500 --rounds 3
 """
@@ -31,6 +32,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from bench.llm_call import measure_call
 from pipeline_admin.bootstrap import parts
 from pipeline_admin.bootstrap.parts import Part
 from pipeline_admin.bootstrap.ports import free_ports
@@ -199,7 +201,7 @@ def prepare_database() -> int:
     return make_source()
 
 
-def run(events: int, rounds: int, latency_ms: float) -> None:
+def run(events: int, rounds: int, calls: int, latency_ms: float) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-pipeline-")))
         bare_dir = folder / "bare"
@@ -213,6 +215,8 @@ def run(events: int, rounds: int, latency_ms: float) -> None:
         stack.enter_context(running(parts.temporal(bare_dir, bare_ports), folder))
         stack.enter_context(running(llm, folder))
         source_id = prepare_database()
+        if calls:
+            measure_call(source_id, calls)
         for name in ("worker", "dispatcher"):
             command = (sys.executable, "manage.py", name)
             stack.enter_context(running(Part(name, command), folder))
@@ -240,6 +244,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--latency-ms", type=float, default=20.0)
     arguments = parser.parse_args()
-    run(arguments.events, arguments.rounds, arguments.latency_ms)
+    run(arguments.events, arguments.rounds, arguments.calls, arguments.latency_ms)

@@ -28,7 +28,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "hiredis": ("apps.streams", "bench"),
     "aiokafka": ("apps.streams",),
     "temporalio": ("workers", "apps.events.workflow_client", "bench"),
-    "openai": ("apps.llm",),
+    "openai": ("apps.llm", "bench"),
     "cryptography.fernet": ("apps.vault",),
     "phonenumbers": ("apps.pipelines.redaction",),
     "stdnum": ("apps.pipelines.redaction",),
