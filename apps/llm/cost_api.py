@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -89,7 +90,7 @@ class CostViewSet(ApiViewSet):
     @extend_schema(
         operation_id="costs_retrieve",
         parameters=[CostsQuerySerializer],
-        responses=CostsSerializer(many=False),
+        responses=forced_singular_serializer(CostsSerializer),  # type: ignore[no-untyped-call]
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """A period that ends today, added up within the last minute."""
