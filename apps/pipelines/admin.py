@@ -16,7 +16,7 @@ from apps.dashboard.site import render_page
 from apps.destinations.models import Destination
 from apps.events.models import Event
 from apps.events.payload import pretty_json
-from apps.pipelines import draft_pages, dry_run_pages, version_pages
+from apps.pipelines import draft_pages, dry_run_pages, ready_pages, version_pages
 from apps.pipelines.forms import PipelineForm, PipelineNameForm
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.redaction_form import FIELDS as REDACTION
@@ -33,6 +33,7 @@ class PipelineAdmin(AuditedAdmin):
     list_select_related = ["current_version__destination"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
+    list_before_template = "pipelines/list_lead.html"
     change_form_before_template = "pipelines/above_form.html"
     change_form_outer_after_template = "pipelines/below_form.html"
     fieldsets = [
@@ -66,6 +67,8 @@ class PipelineAdmin(AuditedAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         own = [
+            path("ready/", ready_pages.show_gallery, name="pipelines_ready"),
+            path("ready/<slug:slug>/", ready_pages.start_ready, name="pipelines_start_ready"),
             path("<int:pk>/draft/", draft_pages.edit_draft, name="pipelines_draft"),
             path(
                 "<int:pk>/draft/preview/",

@@ -17,6 +17,7 @@ from apps.api.serializers import SlugOnceMixin, StrictSerializer
 from apps.pipelines.config_serializer import CONFIG, ConfigSerializer, VersionSerializer
 from apps.pipelines.draft_api import DraftActions
 from apps.pipelines.models import Pipeline
+from apps.pipelines.ready_api import ReadyActions, refuse_reserved_slug
 
 
 class PipelineSerializer(SlugOnceMixin, StrictSerializer, ConfigSerializer):
@@ -37,6 +38,8 @@ class PipelineSerializer(SlugOnceMixin, StrictSerializer, ConfigSerializer):
     def validate_slug(self, slug: str) -> str:
         if self.instance is None and Pipeline.objects.filter(slug=slug).exists():
             raise serializers.ValidationError("There is a pipeline with this slug.")
+        if self.instance is None:
+            refuse_reserved_slug(slug)
         return super().validate_slug(slug)
 
     def to_representation(self, pipeline: Any) -> dict[str, Any]:
@@ -68,7 +71,7 @@ class PipelineSerializer(SlugOnceMixin, StrictSerializer, ConfigSerializer):
         return pipeline
 
 
-class PipelineViewSet(DraftActions, ConfigurationViewSet):
+class PipelineViewSet(ReadyActions, DraftActions, ConfigurationViewSet):
     """Pipelines: filter, transform, prompt, model, output schema, destination."""
 
     access: ClassVar[dict[str, Needs]] = {
@@ -82,6 +85,8 @@ class PipelineViewSet(DraftActions, ConfigurationViewSet):
         "dry_run": Needs("config:write", "pipelines.change_pipeline"),
         "publish": Needs("config:write", "pipelines.change_pipeline"),
         "rollback": Needs("config:write", "pipelines.change_pipeline"),
+        "ready": Needs("config:read", "pipelines.view_pipeline"),
+        "start": Needs("config:write", "pipelines.add_pipeline"),
         "create": Needs("config:write", "pipelines.add_pipeline"),
         "partial_update": Needs("config:write", "pipelines.change_pipeline"),
         "destroy": Needs("config:write", "pipelines.delete_pipeline"),

@@ -17,6 +17,7 @@ from apps.destinations.models import Destination
 from apps.events.payload import pretty_json
 from apps.pipelines.checks import WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineVersion
+from apps.pipelines.ready import RESERVED_SLUG
 from apps.pipelines.redaction_form import RedactionForm
 from apps.pipelines.schema_text import WrongSchemaText, read_schema
 
@@ -49,7 +50,21 @@ class SchemaField(forms.CharField):
             raise forms.ValidationError(str(error), params={"line": error.line}) from None
 
 
-class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
+class PipelineNameForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What belongs to the pipeline itself: the rest is edited as its draft."""
+
+    class Meta:
+        model = Pipeline
+        fields: tuple[str, ...] = ("name", "slug")
+
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"]
+        if slug == RESERVED_SLUG and slug != self.instance.slug:
+            raise forms.ValidationError(f"“{RESERVED_SLUG}” is the address of ready pipelines.")
+        return slug
+
+
+class PipelineForm(RedactionForm, PipelineNameForm):
     """Name and slug belong to the pipeline, all else to its first version."""
 
     filter = forms.CharField(
@@ -106,10 +121,6 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
         help_text="Where the checked answer goes.",
     )
 
-    class Meta:
-        model = Pipeline
-        fields = ["name", "slug"]
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         version = self.get_shown_version()
@@ -150,11 +161,3 @@ class PipelineForm(RedactionForm, forms.ModelForm):  # type: ignore[type-arg]
             except WrongConfig as error:
                 self.add_error(error.field, error.message)
         return cleaned
-
-
-class PipelineNameForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What belongs to the pipeline itself: the rest is edited as its draft."""
-
-    class Meta:
-        model = Pipeline
-        fields = ["name", "slug"]
