@@ -18,6 +18,7 @@ PATHS = (
     "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/refused/",
     "/sources/source/", "/sources/source/add/", "/sources/source/add/?scheme=stripe",
     "/sources/source/1/change/", "/pipelines/pipeline/", "/pipelines/pipeline/1/change/",
+    "/pipelines/pipeline/ready/", "/pipelines/pipeline/ready/lead-scoring/",
     "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
     "/costs/", "/llm/budget/", "/llm/budget/add/",
