@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 
 import django
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="pipeline-admin-tests-"))
 (DATA_DIR / "staticfiles").mkdir()  # WhiteNoise warns where it is missing
@@ -21,6 +23,12 @@ for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EGRESS_ALLOW"
     os.environ.pop(name, None)
 for name in ("QUEUE_URL", "QUEUE_DRAIN_URL", "BROKER_URL"):
     os.environ.pop(name, None)
+
+# How long one example takes says what else the machine does, and nothing of the code.
+hypothesis_settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("busy")
 
 # The fixtures below import models, and pytest-django looked for settings before they were set.
 django.setup()
