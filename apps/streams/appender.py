@@ -26,11 +26,6 @@ logger = logging.getLogger(__name__)
 
 # More events in one script would keep the server from its other clients for over a millisecond.
 BATCH_MAX = 64
-# The server fsyncs once for each command. So many are on their way: one that it works on, one that
-# it finds when it has done. Behind them events gather, the more the slower its disk is.
-IN_FLIGHT_MAX = 2
-# So many need not wait for the end of the loop's turn: the server begins while we read on.
-BATCH_EARLY = 16
 # The rest waits at the sender, whose retry is free, instead of in our memory.
 WAITING_MAX = 10_000
 CHECK_INTERVAL_S = 10.0
@@ -88,8 +83,7 @@ class Appender:
         self._url = url
         self._connection: Connection | None = None
         self._batch = Batch()
-        self._waiting = 0  # events without an answer
-        self._in_flight = 0  # commands without a reply
+        self._waiting = 0
         self._refusal: QueueError | None = QueueDown("The queue is not connected yet.")
         self._spool: Feeder | None = None
         self._is_behind = False  # events wait in the spool: new ones go behind them
@@ -125,11 +119,10 @@ class Appender:
         batch = self._batch
         if not batch.keys:
             self._loop.call_soon(self._flush)
-        elif len(batch.keys) >= BATCH_EARLY:
+        elif len(batch.keys) >= BATCH_MAX:
             self._flush()
-            if batch is not self._batch:
-                batch = self._batch
-                self._loop.call_soon(self._flush)
+            batch = self._batch
+            self._loop.call_soon(self._flush)
         self._waiting += 1
         answer: Answer = self._loop.create_future()
         batch.keys.append(dedup_key)
@@ -210,9 +203,8 @@ class Appender:
     # --- The connection --------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Send what has gathered, unless enough is on its way: then `_settle` sends it."""
         batch = self._batch
-        if not batch.keys or (self._in_flight >= IN_FLIGHT_MAX and len(batch.keys) < BATCH_MAX):
+        if not batch.keys:
             return
         self._batch = Batch()
         self._send(batch, b"EVALSHA", scripts.APPEND_SHA)
@@ -222,11 +214,9 @@ class Appender:
             self._waiting -= len(batch.keys)
             self._fail(batch, QueueDown("The connection to the queue server was lost."))
             return
-        self._in_flight += 1
         self._connection.send(batch.command(*script), lambda reply: self._settle(batch, reply))
 
     def _settle(self, batch: Batch, reply: Any) -> None:
-        self._in_flight -= 1
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
             # Restarted or flushed server: EVAL also makes it known again.
             self._send(batch, b"EVAL", scripts.APPEND)
@@ -236,7 +226,6 @@ class Appender:
             self._fail(batch, reply if isinstance(reply, QueueError) else translate(reply))
         else:
             batch.succeed(reply)
-        self._flush()
 
     async def _keep_connected(self) -> None:
         backoff_s = BACKOFF_MIN_S
