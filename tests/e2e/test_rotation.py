@@ -105,7 +105,7 @@ def test_a_rotation_under_load_refuses_nothing_and_says_who_signed_what(
     page.get_by_role("button", name=first).press("Enter")
     expect(page.get_by_text("senders still use it")).to_be_visible()
     page.get_by_role("button", name="Retire it all the same").press("Enter")
-    expect(page.get_by_text("1 retired")).to_be_visible()
+    expect(page.get_by_text("1 retired", exact=True)).to_be_visible()
     wait_until(lambda: sender.post("late", WEBHOOK_SECRET) == 401, 10, "the end of the old one")
     sender.wait_for_more()
 
