@@ -150,6 +150,13 @@ def reuse(call: LLMCall) -> None:
     note_saving(call.event, call)
 
 
+def get_last_moment(call: LLMCall) -> float:
+    """Unix time until which it may be sent: an answer that takes its full time still comes within
+    the lease.
+    """
+    return call.intended_at.timestamp() + LEASE_MARGIN_S
+
+
 def is_under_way(call: LLMCall) -> bool:
     """Whether the process that sent it may still read the answer."""
     if is_gone(call.owner):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -24,6 +25,7 @@ from workers.contracts import Verdict
 MAX_RESPONSE_BYTES = 4_000_000
 KEEPALIVE_S = 3.0  # below the 5 s after which common servers close an idle connection under us
 RATE_LIMIT_WAIT_S = 5.0
+TOO_LATE_WAIT_S = 1.0
 FIND_TIMEOUT_S = 8.0  # somebody waits for the page
 RETRYABLE_STATUSES = {408, 409, 425}
 NOT_SENT = (
@@ -34,6 +36,7 @@ NOT_SENT = (
     httpx2.UnsupportedProtocol,
 )
 
+_send_before: ContextVar[float | None] = ContextVar("send_before", default=None)
 _clients: dict[tuple[str, str, float], openai.OpenAI] = {}
 _clients_lock = threading.Lock()
 
@@ -72,6 +75,14 @@ class RateLimited(LLMError):
     code = "llm_rate_limited"
     verdict = Verdict.WAIT
     message = "The provider asks to wait (HTTP 429)."
+
+
+class CallTooLate(LLMError):
+    """It was not sent: by now somebody else may have sent it. Uses no attempt."""
+
+    code = "llm_call_too_late"
+    verdict = Verdict.WAIT
+    message = "The worker stood still before the request was sent: it was not sent."
 
 
 class ProviderRefused(LLMError):
@@ -130,11 +141,16 @@ class Completion:
     seen: SeenLimits = NOTHING_SEEN  # what the provider said about its limits
 
 
-def complete(body: dict[str, Any], mark: dict[str, str] | None = None) -> Completion:
+def complete(
+    body: dict[str, Any], mark: dict[str, str] | None = None, send_before: float | None = None
+) -> Completion:
     """Send exactly one request. Raises `LLMError`; blocks for about LLM_TIMEOUT_S at most.
 
-    Where LLM_STORE_COMPLETIONS is on, the provider keeps its answer under `mark`.
+    Where LLM_STORE_COMPLETIONS is on, the provider keeps its answer under `mark`. From the Unix
+    time `send_before` on nothing leaves (`CallTooLate`): a process that was paused must not send
+    what another has meanwhile taken over.
     """
+    _send_before.set(send_before)
     if mark and settings.LLM_STORE_COMPLETIONS:
         body = body | {"store": True, "metadata": mark}
     completions = _get_client().chat.completions
@@ -155,6 +171,7 @@ def complete(body: dict[str, Any], mark: dict[str, str] | None = None) -> Comple
 
 def find_kept(mark: dict[str, str]) -> Completion | None:
     """The newest answer that the provider keeps under `mark`; costs nothing. Raises `LLMError`."""
+    _send_before.set(None)
     completions = _get_client().chat.completions
     deadline = time.monotonic() + FIND_TIMEOUT_S
     try:
@@ -205,7 +222,7 @@ def _make_client(base_url: str, api_key: str, timeout_s: float) -> openai.OpenAI
             trust_env=not is_local(base_url),
             follow_redirects=False,  # a redirect would send the request a second time
             timeout=timeout_s,
-            event_hooks={"response": [_check_status]},
+            event_hooks={"request": [_watch_the_clock], "response": [_check_status]},
         ),
     )
 
@@ -217,6 +234,18 @@ def is_local(base_url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _watch_the_clock(request: httpx2.Request) -> None:
+    # Asked once the connection stands, right before the first byte: opening one takes time too.
+    send_before = _send_before.get()
+
+    def check(step: str, _: Any) -> None:
+        begins = step.endswith("send_request_headers.started")
+        if begins and send_before is not None and time.time() >= send_before:
+            raise CallTooLate(retry_after_s=TOO_LATE_WAIT_S)
+
+    request.extensions["trace"] = check
 
 
 def _check_status(response: httpx2.Response) -> None:

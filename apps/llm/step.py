@@ -14,7 +14,7 @@ from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD, MASKED
 from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.pricing import get_cost_usd
-from apps.llm.provider import Completion, LLMError, OutcomeUnknown, complete
+from apps.llm.provider import CallTooLate, Completion, LLMError, OutcomeUnknown, complete
 from apps.llm.repair import get_due_repair, may_repair
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
@@ -172,12 +172,15 @@ def ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat:
     """
     try:
         with CALL_SECONDS.time():
-            completion = complete(request.body, call.mark)
+            completion = complete(request.body, call.mark, ledger.get_last_moment(call))
     except OutcomeUnknown as error:
         ledger.lose(call)
         lost = CallLost() if version.on_unknown == OnUnknown.CALL_AGAIN else error
         seat.settle(lost)
         raise lost from None
+    except CallTooLate:
+        ledger.refuse(call)
+        raise  # nothing was asked: the seat gives back what it was given
     except LLMError as error:
         ledger.refuse(call)
         seat.settle(error)

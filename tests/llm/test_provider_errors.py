@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -12,12 +13,14 @@ import pytest
 from apps.events.models import Event
 from apps.llm.models import LLMCall
 from apps.llm.provider import (
+    CallTooLate,
     LLMError,
     NotConfigured,
     OutcomeUnknown,
     ProviderUnreachable,
     RateLimited,
     close_clients,
+    complete,
     is_local,
 )
 from apps.llm.repair import REPAIRABLE
@@ -212,3 +215,15 @@ def test_a_local_model_is_never_asked_through_a_proxy(
 )
 def test_only_loopback_counts_as_local(address: str, answer: bool) -> None:
     assert is_local(address) is answer
+
+
+def test_nothing_is_sent_after_the_last_moment(fake_llm: FakeLLM, settings: Any) -> None:
+    settings.OPENAI_BASE_URL = fake_llm.base_url
+    body = {"model": "fake", "messages": [{"role": "user", "content": "[[late]]"}]}
+    with pytest.raises(CallTooLate) as caught:
+        complete(body, send_before=time.time())
+    assert caught.value.verdict == Verdict.WAIT
+    assert fake_llm.calls["late"] == 0
+    complete(body, send_before=time.time() + 10)
+    complete(body)
+    assert fake_llm.calls["late"] == 2

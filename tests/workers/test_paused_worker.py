@@ -29,7 +29,16 @@ def wait_until_stopped(process: Process) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_patience")
-def test_a_paused_worker_that_wakes_up_overwrites_nothing(
+@pytest.mark.parametrize(
+    ("point", "calls"),
+    [
+        ("after_intent", 1),  # it was to send, and does not any more
+        ("answer_read", 2),  # it had sent; the second because a person said so
+    ],
+)
+def test_a_paused_worker_that_wakes_up_overwrites_nothing_and_sends_nothing(
+    point: str,
+    calls: int,
     rig: Rig,
     helpdesk: Source,
     fake_llm: FakeLLM,
@@ -41,7 +50,7 @@ def test_a_paused_worker_that_wakes_up_overwrites_nothing(
     fake_llm.answers["e1"] = {"category": "of the paused"}
     event_id = post(helpdesk, b'{"text": "[[e1]]"}')
     rig.start_dispatcher()
-    arguments = ("-m", "tests.workers.stopping_worker", "pause", "answer_read")
+    arguments = ("-m", "tests.workers.stopping_worker", "pause", point)
     paused = start_process(*arguments, LLM_TIMEOUT_S=str(TIMEOUT_S))
     wait_until_stopped(paused)
 
@@ -56,7 +65,7 @@ def test_a_paused_worker_that_wakes_up_overwrites_nothing(
     assert paused.wait(60) == 0  # having finished what it was at
     call = delivered.llm_calls.get()
     assert (call.fence, call.answer) == (2, '{"category": "of the next"}')
-    assert fake_llm.calls["e1"] == 2  # the second because a person said so
+    assert fake_llm.calls["e1"] == calls
     now = Event.objects.get()
     assert (now.status, now.run, now.answer) == ("delivered", 2, {"category": "of the next"})
     assert set(now.attempts.filter(run=1).values_list("outcome", flat=True)) <= {
