@@ -114,17 +114,18 @@ class Ingest:
                 return await finish_handshake(source.row.pk, handshake)
             if not is_event:
                 raise WrongMethod("Send events with POST.")
-        entry = self._admit(source, request)
+        event_id, ordering_key, dedup_key, values = self._admit(source, request)
         if source.gate is not None:
             await source.gate.check_rate(self.limits)
-        return source.settle(entry.event_id, await self._append(source, entry))
+        stored = self.queue.append(source.slug_bytes, ordering_key, dedup_key, values)
+        return source.settle(event_id, await stored)
 
     def submit(self, source: CompiledSource, request: Request) -> tuple[bytes, Stored]:
         """Check a whole request and give it to the queue: the id of the new event, and what the
         queue will say. Raises a Refusal, SignatureRefused or QueueError. Asks no rate.
         """
-        entry = self._admit(source, request)
-        return entry.event_id, self._append(source, entry)
+        event_id, ordering_key, dedup_key, values = self._admit(source, request)
+        return event_id, self.queue.append(source.slug_bytes, ordering_key, dedup_key, values)
 
     def _admit(self, source: CompiledSource, request: Request) -> NewEntry:
         try:
@@ -132,11 +133,6 @@ class Ingest:
         except (Refusal, SignatureRefused) as error:
             self.refused.keep(source.row, request, error)
             raise
-
-    def _append(self, source: CompiledSource, entry: NewEntry) -> Stored:
-        return self.queue.append(
-            source.slug_bytes, entry.ordering_key, entry.dedup_key, entry.values
-        )
 
     async def _find(self, slug: str) -> CompiledSource:
         source = self.registry.sources.get(slug) or await self.registry.look_for(slug)
