@@ -83,7 +83,7 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
             wanted.apply(Event.objects.select_related("source").marking_conflicts()), request.GET
         ),
         "sources": Source.objects.values_list("slug", "name"),
-        "codes": get_codes(tab),
+        "codes": [(code, code) for code in get_codes(tab)],
         "buried": get_buried(),
         "budget_waits": get_waits() if tab == Status.HELD else [],
     } | get_actions(request)
