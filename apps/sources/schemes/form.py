@@ -17,14 +17,19 @@ def is_form(request: Request) -> bool:
 
 
 def signed_parameters(request: Request) -> bytes:
-    """Name and value of each parameter, sorted by both, a repeat once.
+    """Name and value of each parameter, sorted by both, a repeat once; raises as `read_pairs`."""
+    return "".join(name + value for name, value in sorted(set(read_pairs(request)))).encode("utf-8")
+
+
+def read_pairs(request: Request) -> list[tuple[str, str]]:
+    """Name and value of each parameter, as they were sent.
 
     Raises MalformedSignature where the body is no form that can be read without loss.
     """
     if not is_form(request):
         raise MalformedSignature("The body is not a form, whose parameters would be signed.")
     try:
-        pairs = parse_qsl(
+        return parse_qsl(
             request.body.decode("utf-8"),
             keep_blank_values=True,
             max_num_fields=MAX_PARAMETERS,
@@ -32,4 +37,3 @@ def signed_parameters(request: Request) -> bytes:
         )
     except ValueError:
         raise MalformedSignature("The body is not a readable form.") from None
-    return "".join(name + value for name, value in sorted(set(pairs))).encode("utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 from apps.sources.schemes.asymmetric import PublicKey
 from apps.sources.schemes.base import (
@@ -17,7 +16,7 @@ from apps.sources.schemes.base import (
     Verifier,
 )
 from apps.sources.schemes.family import Family, Outgoing, Setup, refuse_without_secret
-from apps.sources.schemes.form import MAX_PARAMETERS, is_form
+from apps.sources.schemes.form import read_pairs
 from apps.sources.schemes.options import Options
 
 SIGNATURE = "p_signature"
@@ -48,17 +47,7 @@ def _key(secret: str) -> PublicKey:
 
 
 def _fields(request: Request) -> dict[str, str]:
-    if not is_form(request):
-        raise MalformedSignature("The body is not a form, whose fields would be signed.")
-    try:
-        pairs = parse_qsl(
-            request.body.decode("utf-8"),
-            keep_blank_values=True,
-            max_num_fields=MAX_PARAMETERS,
-            errors="strict",
-        )
-    except ValueError:
-        raise MalformedSignature("The body is not a readable form.") from None
+    pairs = read_pairs(request)
     fields = dict(pairs)
     if len(fields) < len(pairs) or not all(_NAME.fullmatch(name) for name in fields):
         raise MalformedSignature("The form repeats a field or nests one.")
