@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from playwright.sync_api import Page
 
 from apps.sources.schemes import sign
 from pipeline_admin.bootstrap.ports import free_ports
+from tests.fixtures.browser import sign_in
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WEBHOOK_SECRET = "whsec_" + "ZW5kLXRvLWVuZC10ZXN0cy0yNC1ieXRl"
+PASSWORD = "a long password for tests"
 SCHEMA = {
     "type": "object",
     "properties": {"category": {"type": "string"}},
@@ -52,6 +55,7 @@ class System:
         self.environ = get_clean_environ() | {"DATA_DIR": str(data_dir)}
         self.web = httpx.Client(base_url=self.url, timeout=30)
         self.api = httpx.Client(base_url=self.url, timeout=30)
+        self._has_password = False
 
     def sign_in_by_token(self) -> None:
         token = self.run("create_token", "--user", "admin", "--scope", "all").strip()
@@ -72,6 +76,17 @@ class System:
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
+
+    def sign_in(self, page: Page) -> None:
+        """As the administrator, through the form; the live page is open then."""
+        if not self._has_password:
+            self.run(
+                "shell", "-c",
+                "from apps.accounts.models import User; user = User.objects.get(username='admin');"
+                f"user.set_password({PASSWORD!r}); user.save()",
+            )  # fmt: skip
+            self._has_password = True
+        sign_in(page, self.url, "admin", PASSWORD)
 
     # --- What an integrator does -------------------------------------------------------------
 

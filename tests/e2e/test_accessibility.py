@@ -9,11 +9,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.e2e.system import System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
-PASSWORD = "a long password for tests"
 PATHS = (
     "/", "/events/", "/dead-letters/", "/dead-letters/?status=held", "/refused/",
     "/sources/source/", "/sources/source/add/", "/sources/source/add/?scheme=stripe",
@@ -29,13 +28,8 @@ GRAVE = {"serious", "critical"}
 
 @pytest.fixture(params=[("wide", "light"), ("wide", "dark"), ("phone", "light")], ids="-".join)
 def page(request: pytest.FixtureRequest, system: System, new_page: NewPage) -> Page:
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     page = new_page(*request.param)
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     return page
 
 

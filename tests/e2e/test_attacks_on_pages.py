@@ -10,12 +10,11 @@ from playwright.sync_api import Page, Request
 
 from tests.e2e.system import System
 from tests.fixtures.attacks import ATTACKS, HOST
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 from tests.fixtures.fake_llm import FakeLLM
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
-PASSWORD = "a long password for tests"
 EVENTS = 5
 # No answer can hold these two; in a payload they can come.
 NO_ANSWER = ("control-letters", "lone-surrogate")
@@ -78,14 +77,9 @@ def attacked(system: System, provider: FakeLLM) -> dict[str, str]:
 def test_nothing_of_an_attack_runs_or_leaves(
     size: str, scheme: str, system: System, attacked: dict[str, str], new_page: NewPage
 ) -> None:
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     page = new_page(size, scheme)
     watch = Watch(page, system.url)
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     for begins, event_id in attacked.items():
         answer = page.goto(f"{system.url}/events/{event_id}/")
         assert answer is not None
@@ -110,7 +104,7 @@ def test_the_policy_of_a_page_forbids_what_escaping_prevents(
     system: System, attacked: dict[str, str], new_page: NewPage
 ) -> None:
     page = new_page()
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     answer = page.goto(f"{system.url}/events/{next(iter(attacked.values()))}/")
     assert answer is not None
     policy = answer.headers["content-security-policy"]

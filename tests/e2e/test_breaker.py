@@ -10,20 +10,15 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.e2e.system import System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
-PASSWORD = "a long password for tests"
-PREPARE = f"""
+PREPARE = """
 from decimal import Decimal
-from apps.accounts.models import User
 from apps.llm.breaker import Passage
 from apps.llm.lanes import Lane
 from apps.llm.provider import ProviderFailed
-user = User.objects.get(username="admin")
-user.set_password({PASSWORD!r})
-user.save()
 for _ in range(5):
     Passage(Lane("api.example.com", "model-of-this-test")).settle(ProviderFailed(), Decimal(0))
 """
@@ -37,7 +32,7 @@ def test_an_open_breaker_is_seen_and_closed(
 ) -> None:
     system.run("shell", "-c", PREPARE)
     page = new_page(size, scheme)
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     button = page.get_by_role("button", name="Ask it again now: model-of-this-test")
     expect(button).to_be_visible(timeout=15_000)
     expect(page.get_by_text("api.example.com failed several times in a row")).to_be_visible()

@@ -17,6 +17,7 @@ import pytest
 from apps.sources.schemes import sign
 from pipeline_admin.bootstrap.ports import free_ports
 from pipeline_admin.bootstrap.processes import tie_to_this_process
+from pipeline_admin.bootstrap.readiness import http_answers
 from tests.e2e.system import ROOT, WEBHOOK_SECRET, System
 from tests.waiting import wait_until
 
@@ -38,24 +39,13 @@ def ports(system: System) -> Iterator[list[int]]:
     ]  # fmt: skip
     try:
         for port in ports:
-            wait_until(lambda port=port: is_up(port), 30, f"port {port}")  # type: ignore[misc]
+            wait_until(lambda port=port: http_answers(port, "/healthz"), 30, f"port {port}")  # type: ignore[misc]
         yield ports
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait(20)
-
-
-def is_up(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def post(port: int, numbers: Sequence[int]) -> list[tuple[int, int, str]]:

@@ -10,21 +10,14 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.e2e.system import System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
-
-PASSWORD = "a long password for tests"
 
 
 @pytest.fixture
 def name(system: System) -> str:
     """The slug of a pipeline with one event."""
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     slug = system.create_way(f"draft-{uuid.uuid4().hex[:8]}")
     payload = {"ticket": "[[d-1]]", "text": "Late again", "user": {"mail": "eve@example.com"}}
     system.wait_for_status(system.post_until_accepted(slug, "d-1", payload), "delivered")
@@ -33,7 +26,7 @@ def name(system: System) -> str:
 
 def open_editor(system: System, page: Page, name: str) -> None:
     """By its link, from the list of pipelines."""
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     page.goto(f"{system.url}/pipelines/pipeline/?q={name}")
     page.get_by_role("link", name=name, exact=True).first.click()
     page.get_by_role("link", name="Edit prompt and settings").click()

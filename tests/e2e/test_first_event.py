@@ -11,11 +11,10 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.system import WEBHOOK_SECRET, System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
-PASSWORD = "a long password for tests"
 ARRIVES_WITHIN_MS = 10_000
 PIPELINE = "First events"
 MAX_TABS = 60
@@ -34,14 +33,9 @@ def pipeline(system: System) -> str:
 @pytest.fixture
 def page(system: System, pipeline: str, new_page: NewPage) -> Page:
     """The live page, signed in as the administrator."""
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     page = new_page()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=system.url)
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     return page
 
 

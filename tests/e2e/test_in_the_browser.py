@@ -8,26 +8,20 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.system import System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 from tests.fixtures.fake_destination import SECRET, FakeDestination
 from tests.fixtures.fake_llm import FakeLLM
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
-PASSWORD = "a long password for tests"
 ARRIVES_WITHIN_MS = 2_000
 
 
 @pytest.fixture
 def page(system: System, new_page: NewPage) -> Page:
     """The live page, signed in as the administrator."""
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     page = new_page()
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     expect(page.locator("#live-state")).to_have_attribute("data-state", "live")
     return page
 

@@ -13,12 +13,11 @@ from playwright.sync_api import Page, expect
 
 from apps.sources.schemes import sign
 from tests.e2e.system import System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
 
-PASSWORD = "a long password for tests"
 NEW_SECRET = "whsec_" + base64.b64encode(b"what-the-provider-signs-with-now").decode()
 
 
@@ -29,13 +28,8 @@ def source(system: System) -> str:
 
 @pytest.fixture(params=[("wide", "light"), ("wide", "dark"), ("phone", "light")], ids="-".join)
 def page(request: pytest.FixtureRequest, system: System, new_page: NewPage) -> Page:
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     page = new_page(*request.param)
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     return page
 
 

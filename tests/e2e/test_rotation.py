@@ -15,12 +15,10 @@ from playwright.sync_api import Page, expect
 
 from apps.sources.schemes import sign
 from tests.e2e.system import WEBHOOK_SECRET, System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
-
-PASSWORD = "a long password for tests"
 
 
 class Sender:
@@ -67,13 +65,8 @@ def sender(system: System, source: str) -> Iterator[Sender]:
 @pytest.fixture
 def page(system: System, source: str, new_page: NewPage) -> Page:
     """The page of the source."""
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     page = new_page()
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     page.goto(f"{system.url}/sources/source/")
     page.get_by_role("link", name=source).first.click()
     return page

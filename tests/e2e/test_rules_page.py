@@ -10,22 +10,15 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.e2e.system import System
-from tests.fixtures.browser import NewPage, sign_in
+from tests.fixtures.browser import NewPage
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.slow]
-
-PASSWORD = "a long password for tests"
 
 
 @pytest.fixture(scope="module")
 def source(system: System) -> str:
     """The slug of a source with one event."""
-    set_password = (
-        "from apps.accounts.models import User; user = User.objects.get(username='admin');"
-        f"user.set_password({PASSWORD!r}); user.save()"
-    )
-    system.run("shell", "-c", set_password)
     slug = system.create_way(f"rules-{uuid.uuid4().hex[:8]}")
     event_id = system.post_until_accepted(slug, "r-1", {"ticket": "[[r-1]]", "text": 4711})
     system.wait_for_status(event_id, "delivered")
@@ -34,7 +27,7 @@ def source(system: System) -> str:
 
 def open_rules(system: System, page: Page, source: str) -> None:
     """By its link, from the list of sources."""
-    sign_in(page, system.url, "admin", PASSWORD)
+    system.sign_in(page)
     page.goto(f"{system.url}/sources/source/?q={source}")
     page.get_by_role("link", name=source, exact=True).first.click()
     page.get_by_role("link", name="Change rules").click()

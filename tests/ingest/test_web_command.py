@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from pipeline_admin.bootstrap.ports import free_ports
 from pipeline_admin.bootstrap.processes import tie_to_this_process
+from pipeline_admin.bootstrap.readiness import http_answers
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -29,18 +29,7 @@ def test_it_serves_with_one_worker_and_with_several(tmp_path: Path, workers: int
         preexec_fn=tie_to_this_process(),
     )
     try:
-        wait_until(lambda: is_up(port), 60, "an answer")
+        wait_until(lambda: http_answers(port, "/healthz"), 60, "an answer")
     finally:
         process.terminate()
         process.wait(20)
-
-
-def is_up(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
