@@ -63,6 +63,7 @@ def open_call(
                 request_hash=request.hash,
                 run=event.run,
                 owner=get_owner(),
+                provider=request.provider,
                 model=request.model[:120],
                 request=request.body,
                 masked=dict(request.masked),

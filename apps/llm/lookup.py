@@ -11,6 +11,7 @@ from django.conf import settings
 
 from apps.events.models import Event
 from apps.llm import ledger
+from apps.llm.endpoints import get_endpoint
 from apps.llm.metrics import CALLS
 from apps.llm.models import LLMCall
 from apps.llm.pricing import get_cost_usd
@@ -52,7 +53,7 @@ def look_up(event: Event) -> bool:
 
 
 def _settle(call: LLMCall, event: Event) -> bool:
-    completion = find_kept(call.mark)
+    completion = find_kept(get_endpoint(call.provider), call.mark)
     if completion is None:
         return False
     try:

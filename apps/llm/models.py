@@ -38,6 +38,8 @@ class LLMCall(models.Model):
     fence = models.PositiveIntegerField(default=1)  # grows with each request that may leave
     run = models.PositiveIntegerField(default=1)  # of the event, when the request left
     owner = models.CharField(max_length=120, blank=True)  # process that sends: host/pid/start
+    # Where it went: the slug of a provider; empty is the provider of the settings.
+    provider = models.CharField(max_length=60, blank=True, default="", db_default="")
     model = models.CharField(max_length=120)
     request = models.JSONField()
     masked = models.JSONField(default=dict, blank=True)  # how many values of each kind it hides

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ NOT_SENT = (
 )
 
 _send_before: ContextVar[float | None] = ContextVar("send_before", default=None)
-_clients: dict[tuple[str, str, float], openai.OpenAI] = {}
+_clients: dict[tuple[Endpoint, float], openai.OpenAI] = {}
 _clients_lock = threading.Lock()
 
 
@@ -126,6 +126,18 @@ class OutcomeUnknown(LLMError):
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """Where a request goes, and with which key. `name` is how the ledger calls the provider.
+
+    An empty `base_url` is the client's own default, OpenAI.
+    """
+
+    name: str
+    base_url: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Completion:
     """What the provider answered, paid for.
 
@@ -142,7 +154,10 @@ class Completion:
 
 
 def complete(
-    body: dict[str, Any], mark: dict[str, str] | None = None, send_before: float | None = None
+    endpoint: Endpoint,
+    body: dict[str, Any],
+    mark: dict[str, str] | None = None,
+    send_before: float | None = None,
 ) -> Completion:
     """Send exactly one request. Raises `LLMError`; blocks for about LLM_TIMEOUT_S at most.
 
@@ -153,7 +168,7 @@ def complete(
     _send_before.set(send_before)
     if mark and settings.LLM_STORE_COMPLETIONS:
         body = body | {"store": True, "metadata": mark}
-    completions = _get_client().chat.completions
+    completions = _get_client(endpoint).chat.completions
     deadline = time.monotonic() + settings.LLM_TIMEOUT_S
     try:
         with completions.with_streaming_response.create(**body) as response:
@@ -169,10 +184,10 @@ def complete(
     return replace(_parse(raw, request_id[:120]), seen=seen)
 
 
-def find_kept(mark: dict[str, str]) -> Completion | None:
+def find_kept(endpoint: Endpoint, mark: dict[str, str]) -> Completion | None:
     """The newest answer that the provider keeps under `mark`; costs nothing. Raises `LLMError`."""
     _send_before.set(None)
-    completions = _get_client().chat.completions
+    completions = _get_client(endpoint).chat.completions
     deadline = time.monotonic() + FIND_TIMEOUT_S
     try:
         with completions.with_streaming_response.list(
@@ -188,11 +203,9 @@ def find_kept(mark: dict[str, str]) -> Completion | None:
         raise ProviderFailed("The provider's list of answers can't be read.") from None
 
 
-def _get_client() -> openai.OpenAI:
-    """This process's client for the provider of the settings: it keeps connections open."""
-    key = (settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, settings.LLM_TIMEOUT_S)
-    if not (settings.OPENAI_BASE_URL or settings.OPENAI_API_KEY):
-        raise NotConfigured
+def _get_client(endpoint: Endpoint) -> openai.OpenAI:
+    """This process's client for the endpoint: it keeps connections open."""
+    key = (endpoint, settings.LLM_TIMEOUT_S)
     with _clients_lock:
         if key not in _clients:
             _clients[key] = _make_client(*key)
@@ -207,19 +220,19 @@ def close_clients() -> None:
         _clients.clear()
 
 
-def _make_client(base_url: str, api_key: str, timeout_s: float) -> openai.OpenAI:
+def _make_client(endpoint: Endpoint, timeout_s: float) -> openai.OpenAI:
     limits = httpx2.Limits(
         max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
     )
     return openai.OpenAI(
-        api_key=api_key or "none",  # local servers want no key, the client wants one
-        base_url=base_url or None,
+        api_key=endpoint.api_key or "none",  # local servers want no key, the client wants one
+        base_url=endpoint.base_url or None,
         max_retries=0,  # the client would send, and pay, three times by itself
         timeout=timeout_s,
         http_client=openai.DefaultHttpxClient(
             limits=limits,
             # A model on this machine is no proxy's business: the prompt must not leave it.
-            trust_env=not is_local(base_url),
+            trust_env=not is_local(endpoint.base_url),
             follow_redirects=False,  # a redirect would send the request a second time
             timeout=timeout_s,
             event_hooks={"request": [_watch_the_clock], "response": [_check_status]},

@@ -9,6 +9,7 @@ from decimal import Decimal
 from apps.events.models import Event
 from apps.llm import ledger
 from apps.llm.admission import Seat, admit
+from apps.llm.endpoints import get_endpoint
 from apps.llm.lanes import get_lane
 from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD, MASKED
 from apps.llm.models import LLMCall
@@ -172,7 +173,8 @@ def ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat:
     """
     try:
         with CALL_SECONDS.time():
-            completion = complete(request.body, call.mark, ledger.get_last_moment(call))
+            endpoint = get_endpoint(call.provider)
+            completion = complete(endpoint, request.body, call.mark, ledger.get_last_moment(call))
     except OutcomeUnknown as error:
         ledger.lose(call)
         lost = CallLost() if version.on_unknown == OnUnknown.CALL_AGAIN else error

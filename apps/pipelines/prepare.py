@@ -35,9 +35,10 @@ class PreparedRequest:
     """The exact body of a chat-completions request, and what makes it the same request again.
 
     `body` is plain JSON: model, messages, temperature, token limit, response_format where the
-    version has a schema. `hash` is the SHA-256 (64 hex digits) of its canonical JSON.
-    `output_schema` is empty where any text will do. `masked` tells how many values of which kind
-    the body hides; `hidden` holds them by their marks where the answer may have them back.
+    version has a schema. `provider` is where it goes; "" is the provider of the settings. `hash` is
+    the SHA-256 (64 hex digits) of its canonical JSON. `output_schema` is empty where any text will
+    do. `masked` tells how many values of which kind the body hides; `hidden` holds them by their
+    marks where the answer may have them back.
     """
 
     body: dict[str, Any]
@@ -45,6 +46,7 @@ class PreparedRequest:
     output_schema: dict[str, Any]
     masked: Mapping[str, int] = field(default_factory=dict)
     hidden: Mapping[str, str] = field(default_factory=dict, repr=False)
+    provider: str = ""
 
     @property
     def model(self) -> str:

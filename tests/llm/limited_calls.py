@@ -18,6 +18,7 @@ THREADS = 40
 def make_call(number: int) -> None:
     from apps.events.models import Event
     from apps.llm import limits
+    from apps.llm.endpoints import get_endpoint
     from apps.llm.lanes import get_lane
     from apps.llm.provider import complete
     from apps.pipelines.prepare import PreparedRequest
@@ -30,7 +31,7 @@ def make_call(number: int) -> None:
         except limits.LimitReached as error:
             time.sleep(error.retry_after_s or 0)  # as the workflow does
             continue
-        place.settle(complete(body), Decimal(0))
+        place.settle(complete(get_endpoint(), body), Decimal(0))
         return
 
 

@@ -53,6 +53,7 @@ def test_an_answer_is_returned_and_recorded(
     assert answer == LLMAnswer({"category": "x"}, call.cost_usd, reused=False)
     assert (call.state, call.answer, call.fence) == ("answered", '{"category": "x"}', 1)
     assert (call.input_tokens, call.output_tokens) == (100, 20)
+    assert (call.provider, call.model) == ("", "test-model")  # that of the settings
     assert call.answered_at
 
 

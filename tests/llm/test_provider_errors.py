@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from apps.events.models import Event
+from apps.llm.endpoints import get_endpoint
 from apps.llm.models import LLMCall
 from apps.llm.provider import (
     CallTooLate,
@@ -221,9 +222,9 @@ def test_nothing_is_sent_after_the_last_moment(fake_llm: FakeLLM, settings: Any)
     settings.OPENAI_BASE_URL = fake_llm.base_url
     body = {"model": "fake", "messages": [{"role": "user", "content": "[[late]]"}]}
     with pytest.raises(CallTooLate) as caught:
-        complete(body, send_before=time.time())
+        complete(get_endpoint(), body, send_before=time.time())
     assert caught.value.verdict == Verdict.WAIT
     assert fake_llm.calls["late"] == 0
-    complete(body, send_before=time.time() + 10)
-    complete(body)
+    complete(get_endpoint(), body, send_before=time.time() + 10)
+    complete(get_endpoint(), body)
     assert fake_llm.calls["late"] == 2
