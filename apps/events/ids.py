@@ -8,6 +8,7 @@ import time
 import uuid
 
 PUBLIC_ID = re.compile(r"evt_[0-9a-f]{32}")
+KEY_MAX_CHARS = 255  # of an idempotency key
 ENDINGS_AT_ONCE = 500
 _endings: list[str] = []
 
