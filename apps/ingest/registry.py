@@ -25,6 +25,7 @@ from apps.sources.models import Secret, Source
 from apps.sources.rules import Rules, WrongRules
 from apps.sources.schemes import SCHEMES, Verifier, WrongOptions, build_verifier
 from apps.streams.announcements import listen
+from apps.streams.ending import end
 from apps.vault.vault import VaultError, decrypt
 
 logger = logging.getLogger(__name__)
@@ -141,9 +142,7 @@ class Registry:
 
     async def stop(self) -> None:
         tasks = [*self._tasks, self._look] if self._look else self._tasks
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
         self._thread.shutdown()
 

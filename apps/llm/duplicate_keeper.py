@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from django.db import DatabaseError, close_old_connections, connections, transaction
 from django.db.models import F
@@ -19,6 +18,7 @@ from apps.ingest.metrics import DUPLICATES
 from apps.llm.costs import to_hour
 from apps.llm.models import DuplicateHour
 from apps.sources.models import Source
+from apps.streams.ending import end
 
 INTERVAL_S = 10.0
 logger = logging.getLogger(__name__)
@@ -39,9 +39,7 @@ class DuplicateKeeper:
 
     async def stop(self) -> None:
         """Write what is left."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self.write)
         await loop.run_in_executor(self._thread, connections.close_all)

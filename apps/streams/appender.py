@@ -15,6 +15,7 @@ from django.conf import settings
 from apps.streams import durability, scripts
 from apps.streams.addresses import get_addresses
 from apps.streams.connection import Command, Connection, connect
+from apps.streams.ending import end
 from apps.streams.entries import STREAM, Durability
 from apps.streams.errors import QueueDown, QueueError, QueueFull, QueueNotDurable, translate
 from apps.streams.placement import Placement
@@ -104,8 +105,7 @@ class Appender:
     async def stop(self) -> None:
         """Close the connection; what still waits fails with QueueDown."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     def append(self, slug: bytes, ordering_key: bytes, dedup_key: bytes, values: Values) -> Answer:
         """Put an event into the next write. The answer comes after the fsync, here or in the

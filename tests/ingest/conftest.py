@@ -104,7 +104,8 @@ def serving(queue_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="uvicorn")
+    # A daemon: one that hangs fails its test, and must not keep the whole run from ending.
+    thread = threading.Thread(target=server.run, name="uvicorn", daemon=True)
     thread.start()
     wait_until(lambda: server.started, 10, "the start of uvicorn")
     port = server.servers[0].sockets[0].getsockname()[1]

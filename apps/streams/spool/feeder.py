@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from apps.streams.ending import end
 from apps.streams.errors import QueueError
 from apps.streams.spool import metrics
 from apps.streams.spool.disk import Disk
@@ -96,8 +97,7 @@ class Feeder:
         self._let_go()
         self._note(is_flowing=False)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         await self.lane.settle()
 
     def _wake(self) -> None:

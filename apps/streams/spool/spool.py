@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from apps.streams.ending import end
 from apps.streams.spool import metrics
 from apps.streams.spool.disk import Disk
 from apps.streams.spool.feeder import Deliver, Feeder
@@ -64,8 +65,7 @@ class Spool:
     async def stop(self) -> None:
         """After the queue's connections: write what they could not keep, leave the rest on disk."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         for feeder in self._feeders.values():
             await feeder.stop()
         await self._show()
