@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     WAIT = "wait"  # rate limit, open circuit, database away: uses no attempt
     NEVER = "never"  # permanent: dead letter at once
     HELD = "held"  # waits for a person
+    PARKED = "parked"  # waits for hours, without a workflow: another is started when it may go on
     GONE = "gone"  # the event has moved on (other run, discarded): stop quietly
     DEAD = "dead"  # buried: only the workflow says so, no step
 

@@ -35,6 +35,7 @@ OPEN = (Status.QUEUED, Status.RUNNING)
 FINISHED = (Status.DELIVERED, Status.FILTERED, Status.DISCARDED)
 RETRYABLE = (Status.DEAD, Status.HELD)
 QUARANTINED = "quarantined"
+PARKED = "llm_batch_waiting"  # running, and without a workflow: its call waits in a batch
 
 
 class Step(models.TextChoices):
@@ -155,8 +156,12 @@ class Event(models.Model):
 
     @classmethod
     def find_stalled(cls, before: datetime, count: int) -> list[Event]:
-        """Open events that nothing has happened to since `before`, longest ago first."""
+        """Open events that nothing has happened to since `before`, longest ago first.
+
+        One that is parked has no workflow until its time is up, and needs none.
+        """
         stalled = cls.objects.filter(status__in=OPEN, changed_at__lt=before)
+        stalled = stalled.exclude(error_code=PARKED, waiting_until__gt=timezone.now())
         return list(stalled.only("id", "run").order_by("changed_at")[:count])
 
     @classmethod
@@ -168,17 +173,34 @@ class Event(models.Model):
 
     @classmethod
     def count_waiting(cls, limit: int) -> int:
-        """Open events that sleep until a time that is known, counted no further than `limit`."""
+        """Workflows that sleep until a time that is known, counted no further than `limit`."""
         # No other status has this time: each move that gives none takes it away.
-        return cls.objects.filter(waiting_until__gt=timezone.now()).order_by()[:limit].count()
+        asleep = cls.objects.filter(waiting_until__gt=timezone.now()).exclude(error_code=PARKED)
+        return asleep.order_by()[:limit].count()
+
+    @classmethod
+    def find_parked(cls) -> QuerySet[Event]:
+        """Those that wait in a batch."""
+        return cls.objects.filter(
+            status=Status.RUNNING, error_code=PARKED, waiting_until__gt=timezone.now()
+        )
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits in a batch, for hours and without a workflow."""
+        until = self.waiting_until
+        return self.error_code == PARKED and until is not None and until > timezone.now()
 
     # --- Verbs: each one conditional UPDATE; False means that somebody else was first ---------
 
     def _move(self, allowed: tuple[Status, ...], to: Status, **fields: Any) -> bool:
         """Go from one of `allowed` to `to`, if this is still the current run."""
+        return self._move_from(Q(status__in=allowed), to, **fields)
+
+    def _move_from(self, allowed: Q, to: Status, **fields: Any) -> bool:
         fields = {"waiting_until": None} | fields
         fields |= {"status": to, "changed_at": timezone.now()}
-        current = type(self).objects.filter(pk=self.pk, run=self.run, status__in=allowed)
+        current = type(self).objects.filter(allowed, pk=self.pk, run=self.run)
         moved = bool(current.update(**fields))
         if moved:
             for name, value in fields.items():
@@ -249,14 +271,22 @@ class Event(models.Model):
         """Held → running, in the same run: what it waited for, and no person for it, is there."""
         return self._move((Status.HELD,), Status.RUNNING, step="", error_code="", error="")
 
+    def wake(self) -> bool:
+        """Parked → running: what it waited for is there, and its workflow is started next."""
+        parked = Q(status=Status.RUNNING, error_code=PARKED)
+        return self._move_from(parked, Status.RUNNING, step="", error_code="", error="")
+
     def fail(self, code: str, reason: str) -> bool:
         """Held → dead letter: a person says that nothing more will come of it."""
         fields = {"finished_at": timezone.now(), "error_code": code, "error": reason}
         return self._move((Status.HELD,), Status.DEAD, **fields)
 
     def discard(self) -> bool:
-        """Dead or held → discarded: nobody will need it."""
-        return self._move(RETRYABLE, Status.DISCARDED, finished_at=timezone.now())
+        """Dead, held or parked → discarded: nobody will need it."""
+        now = timezone.now()
+        parked = Q(status=Status.RUNNING, error_code=PARKED, waiting_until__gt=now)
+        allowed = Q(status__in=RETRYABLE) | parked
+        return self._move_from(allowed, Status.DISCARDED, finished_at=now)
 
 
 class EventBody(models.Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import inf
 from typing import Any, Protocol
 
 from django.db import transaction
@@ -23,6 +24,7 @@ OUTCOMES = {
     Verdict.WAIT: Outcome.WAITED,
     Verdict.NEVER: Outcome.PERMANENT,
     Verdict.HELD: Outcome.HELD,
+    Verdict.PARKED: Outcome.WAITED,
 }
 GONE = StepResult(Verdict.GONE)
 
@@ -99,7 +101,8 @@ def _note(event: Event, step: Step, error: StepError) -> bool:
         return event.hold(step, error.code, str(error))
     waiting_until = None
     if error.verdict != Verdict.NEVER and error.retry_after_s:
-        wait_s = min(error.retry_after_s, RETRY_AFTER_MAX_S)
+        longest_s = inf if error.verdict == Verdict.PARKED else RETRY_AFTER_MAX_S
+        wait_s = min(error.retry_after_s, longest_s)
         waiting_until = timezone.now() + timedelta(seconds=wait_s)
     return event.note_failure(step, error.code, str(error), waiting_until)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -165,45 +167,59 @@ def complete(
     time `send_before` on nothing leaves (`CallTooLate`): a process that was paused must not send
     what another has meanwhile taken over.
     """
-    _send_before.set(send_before)
     if mark and settings.LLM_STORE_COMPLETIONS:
         body = body | {"store": True, "metadata": mark}
-    completions = _get_client(endpoint).chat.completions
+    completions = get_client(endpoint).chat.completions
     deadline = time.monotonic() + settings.LLM_TIMEOUT_S
+    with (
+        sending(send_before),
+        completions.with_streaming_response.create(**body) as response,
+    ):
+        request_id = response.headers.get("x-request-id", "")
+        seen = read_limit_headers(response.headers)
+        raw = read_body(response, deadline)
+    if raw is None:
+        return Completion("", "answer_too_large", 0, 0, request_id[:120], seen)
+    return replace(parse_completion(raw, request_id[:120]), seen=seen)
+
+
+@contextmanager
+def sending(send_before: float | None = None) -> Iterator[None]:
+    """Around one request and its answer: nothing leaves from the Unix time `send_before` on, and
+    what the client raises becomes an `LLMError`."""
+    _send_before.set(send_before)
     try:
-        with completions.with_streaming_response.create(**body) as response:
-            request_id = response.headers.get("x-request-id", "")
-            seen = read_limit_headers(response.headers)
-            raw = _read(response, deadline)
+        yield
     except openai.APIConnectionError as error:
         raise _translate(error.__cause__) from None
     except httpx2.HTTPError as error:
         raise _translate(error) from None
-    if raw is None:
-        return Completion("", "answer_too_large", 0, 0, request_id[:120], seen)
-    return replace(_parse(raw, request_id[:120]), seen=seen)
 
 
 def find_kept(endpoint: Endpoint, mark: dict[str, str]) -> Completion | None:
     """The newest answer that the provider keeps under `mark`; costs nothing. Raises `LLMError`."""
-    _send_before.set(None)
-    completions = _get_client(endpoint).chat.completions
+    completions = get_client(endpoint).chat.completions
     deadline = time.monotonic() + FIND_TIMEOUT_S
     try:
-        with completions.with_streaming_response.list(
-            metadata=mark, order="desc", limit=1, timeout=FIND_TIMEOUT_S
-        ) as response:
-            raw = _read(response, deadline)
-    except (openai.APIConnectionError, httpx2.HTTPError, OutcomeUnknown):
+        with (
+            sending(),
+            completions.with_streaming_response.list(
+                metadata=mark, order="desc", limit=1, timeout=FIND_TIMEOUT_S
+            ) as response,
+        ):
+            raw = read_body(response, deadline)
+    except (ProviderUnreachable, OutcomeUnknown):
         raise ProviderUnreachable("The provider did not answer the question.") from None
     try:
         found = json.loads(raw or b"")["data"]
-        return _parse(json.dumps(found[0]).encode(), str(found[0]["id"])[:120]) if found else None
+        if not found:
+            return None
+        return parse_completion(json.dumps(found[0]).encode(), str(found[0]["id"])[:120])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OutcomeUnknown):
         raise ProviderFailed("The provider's list of answers can't be read.") from None
 
 
-def _get_client(endpoint: Endpoint) -> openai.OpenAI:
+def get_client(endpoint: Endpoint) -> openai.OpenAI:
     """This process's client for the endpoint: it keeps connections open."""
     key = (endpoint, settings.LLM_TIMEOUT_S)
     with _clients_lock:
@@ -281,7 +297,7 @@ def _translate(cause: BaseException | None) -> LLMError:
     return ProviderUnreachable() if isinstance(cause, NOT_SENT) else OutcomeUnknown()
 
 
-def _read(response: Any, deadline: float) -> bytes | None:
+def read_body(response: Any, deadline: float) -> bytes | None:
     """The body; None if it is too large. A body that drips past the deadline is unknown."""
     chunks: list[bytes] = []
     size = 0
@@ -295,7 +311,8 @@ def _read(response: Any, deadline: float) -> bytes | None:
     return b"".join(chunks)
 
 
-def _parse(raw: bytes, request_id: str) -> Completion:
+def parse_completion(raw: bytes, request_id: str) -> Completion:
+    """A chat completion as JSON. Raises `OutcomeUnknown` where it is none: it may be paid."""
     try:
         document = json.loads(raw)
         choices = document["choices"]
