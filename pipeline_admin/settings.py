@@ -233,6 +233,27 @@ LLM_PRICE_INPUT = env.number(
 LLM_PRICE_OUTPUT = env.number(
     "LLM_PRICE_OUTPUT", 0, help="US dollars per million output tokens, for models without a price."
 )
+LLM_BATCH_PRICE = env.number(
+    "LLM_BATCH_PRICE",
+    0,
+    help="Price of a call in a batch, of its list price: 0.5 is half. 0: as in prices.json.",
+)
+LLM_BATCH_CALLS = env.integer(
+    "LLM_BATCH_CALLS", 5000, minimum=1, maximum=50_000, help="Calls in a batch, at most."
+)
+LLM_BATCH_BYTES = env.integer(
+    "LLM_BATCH_BYTES",
+    50_000_000,
+    minimum=1000,
+    maximum=200_000_000,
+    help="Size of a batch's file, at most; one call alone may be larger.",
+)
+LLM_BATCH_GATHER_S = env.number(
+    "LLM_BATCH_GATHER_S", 300, minimum=0, help="Seconds that calls are gathered for a batch."
+)
+LLM_BATCH_POLL_S = env.number(
+    "LLM_BATCH_POLL_S", 30, minimum=0.1, help="Seconds between two looks at a batch's state."
+)
 LLM_REQUESTS_PER_MINUTE = env.integer(
     "LLM_REQUESTS_PER_MINUTE",
     0,
@@ -338,6 +359,7 @@ CELERY_BEAT_SCHEDULE = {
         "watch_budgets": 10.0,
         "add_up_costs": 60.0,
         "run_backtests": 5.0,
+        "run_batches": 5.0,
         "apply_retention": 3600.0,
     }.items()
 }

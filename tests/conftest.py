@@ -42,6 +42,7 @@ pytest_plugins = [
     "tests.fixtures.shared_data",
     "tests.fixtures.browser",
     "tests.fixtures.fake_llm",
+    "tests.fixtures.batches",
     "tests.fixtures.fake_destination",
     "tests.fixtures.fake_amazon",
 ]

@@ -18,6 +18,7 @@ VIEWER = frozenset(
         "events.view_eventbody",
         "ingest.view_refusedrequest",
         "llm.view_budget",
+        "llm.view_llmbatch",
         "llm.view_costhour",
         "llm.view_llmcall",
         "pipelines.view_pipeline",

@@ -8,7 +8,7 @@ from apps.backtests import runner
 from apps.dashboard import figures, heartbeats
 from apps.dashboard.live import announce
 from apps.housekeeping import health, reconciler, retention
-from apps.llm import budget_watch, costs
+from apps.llm import batches, budget_watch, costs
 
 
 @shared_task
@@ -48,3 +48,9 @@ def add_up_costs() -> None:
 def run_backtests() -> None:
     """Go on with the backtests, a few seconds each."""
     runner.run_due()
+
+
+@shared_task
+def run_batches() -> None:
+    """Gather, send, look at and read batches of calls; let their events go on."""
+    batches.run_due()

@@ -23,7 +23,7 @@ from django.utils import timezone
 from apps.events.models import Event
 from apps.llm.budget_models import MICROS, Budget, BudgetPeriod, BudgetWait
 from apps.llm.models import LLMCall
-from apps.llm.pricing import get_cost_usd, has_price
+from apps.llm.pricing import get_batch_cost_usd, get_cost_usd, has_price
 from apps.llm.provider import LLMError
 from workers.contracts import Verdict
 
@@ -94,13 +94,15 @@ class Charge:
 
 
 @contextmanager
-def charging(event: Event, body: dict[str, Any], *, waits: bool = True) -> Iterator[Charge]:
+def charging(
+    event: Event, body: dict[str, Any], *, waits: bool = True, in_batch: bool = False
+) -> Iterator[Charge]:
     """The charge of this request, to be reserved inside. Begins outside a transaction.
 
     Raises BudgetSpent and PriceUnknown, and notes what the event waits for if it `waits`.
     """
     try:
-        yield replace(plan(event, body), waits=waits)
+        yield replace(plan(event, body, in_batch=in_batch), waits=waits)
     except (BudgetSpent, PriceUnknown) as refusal:
         if not waits:
             raise
@@ -115,7 +117,7 @@ def charging(event: Event, body: dict[str, Any], *, waits: bool = True) -> Itera
         raise
 
 
-def plan(event: Event, body: dict[str, Any]) -> Charge:
+def plan(event: Event, body: dict[str, Any], *, in_batch: bool = False) -> Charge:
     """What the request reserves, and where. Raises PriceUnknown."""
     budgets = find_budgets(event.source_id, event.pipeline_version.pipeline_id)
     if not budgets:
@@ -124,6 +126,8 @@ def plan(event: Event, body: dict[str, Any]) -> Charge:
     if not has_price(model):
         raise PriceUnknown(model)
     micros = get_most_micros(body)
+    if in_batch:
+        micros = to_micros(get_batch_cost_usd(to_usd(micros)))
     return Charge(event, micros, model, open_periods(list(budgets))) if micros else Charge(event)
 
 

@@ -23,6 +23,8 @@ class CostHour(models.Model):
     # Counted when an answer is used again; what the answer had cost.
     reused = models.PositiveIntegerField(default=0)
     saved_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0)
+    # Less than the list price, because the calls went in batches.
+    batch_saved_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0, db_default=0)
 
     class Meta:
         ordering = ["hour", "pk"]

@@ -7,8 +7,9 @@ was paused and wakes up finds another fence, and its write changes nothing.
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import (
@@ -41,9 +42,15 @@ def find_calls(event: Event) -> list[LLMCall]:
 
 
 def open_call(
-    event: Event, request: PreparedRequest, number: int = 1, step: str = STEP
+    event: Event,
+    request: PreparedRequest,
+    number: int = 1,
+    step: str = STEP,
+    due_at: datetime | None = None,
 ) -> LLMCall | None:
     """A new intent, on disk when this returns; None where somebody else wrote it first.
+
+    With `due_at` it waits for a batch instead, whose price it reserves.
 
     Asking the same request again after an answer that can't be used is a row of its own (llm#2),
     so that every paid answer stays on record. `number` comes from the caller, who has looked:
@@ -54,7 +61,7 @@ def open_call(
         named = step if number == 1 else f"{step}#{number}"
         waits = named.startswith(OWN_STEPS)
         with (
-            budgets.charging(event, request.body, waits=waits) as charge,
+            budgets.charging(event, request.body, waits=waits, in_batch=bool(due_at)) as charge,
             transaction.atomic(durable=True),
         ):
             call = LLMCall.objects.create(
@@ -62,12 +69,12 @@ def open_call(
                 step=named,
                 request_hash=request.hash,
                 run=event.run,
-                owner=get_owner(),
                 provider=request.provider,
                 model=request.model[:120],
                 request=request.body,
                 masked=dict(request.masked),
                 intended_at=timezone.now(),
+                **_get_way(due_at),
                 **charge.fields,
             )
             charge.reserve()
@@ -76,24 +83,25 @@ def open_call(
         return None
 
 
-def reopen(call: LLMCall, event: Event) -> LLMCall | None:
+def reopen(call: LLMCall, event: Event, due_at: datetime | None = None) -> LLMCall | None:
     """Refused or unknown → intent under the next fence; None if somebody else was first.
 
-    What an unknown call may have cost stays spent. Raises what `budgets.charging` does.
+    With `due_at` as `open_call` does. What an unknown call may have cost stays spent. Raises
+    what `budgets.charging` does.
     """
     waits = not call.is_trial
     with (
-        budgets.charging(event, call.request, waits=waits) as charge,
+        budgets.charging(event, call.request, waits=waits, in_batch=bool(due_at)) as charge,
         transaction.atomic(durable=True),
     ):
         moved = _update(
             call,
             (State.REFUSED, State.UNKNOWN),
-            state=State.INTENT,
             fence=call.fence + 1,
             run=event.run,
-            owner=get_owner(),
             intended_at=timezone.now(),
+            batch_count=call.batch_count if call.run == event.run else 0,
+            **_get_way(due_at),
             **charge.fields,
         )
         if not moved:
@@ -103,21 +111,34 @@ def reopen(call: LLMCall, event: Event) -> LLMCall | None:
     return call
 
 
-def answer(call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal) -> bool:
-    """Intent or unknown → answered. False if the call was opened again meanwhile.
+def _get_way(due_at: datetime | None) -> dict[str, Any]:
+    """Sent at once by this process, or put where batches are made of."""
+    if due_at is None:
+        way = {"state": State.INTENT, "owner": get_owner()}
+    else:
+        way = {"state": State.BATCH, "owner": ""}
+    return way | {"due_at": due_at, "batch": None, "refusal": ""}
+
+
+def answer(
+    call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal, **fields: Any
+) -> bool:
+    """Intent, batch or unknown → answered. False if the call was opened again meanwhile.
 
     The answer is paid and exists only here: a database that is away is waited for, up to 15 s.
     """
     for pause_s in RECORD_PAUSES_S:
         try:
-            return _record(call, completion, problem, cost_usd)
+            return _record(call, completion, problem, cost_usd, **fields)
         except (OperationalError, InterfaceError):
             close_old_connections()
             time.sleep(pause_s)
-    return _record(call, completion, problem, cost_usd)
+    return _record(call, completion, problem, cost_usd, **fields)
 
 
-def _record(call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal) -> bool:
+def _record(
+    call: LLMCall, completion: Completion, problem: str, cost_usd: Decimal, **fields: Any
+) -> bool:
     return _settle(
         call,
         state=State.ANSWERED,
@@ -128,18 +149,32 @@ def _record(call: LLMCall, completion: Completion, problem: str, cost_usd: Decim
         output_tokens=completion.output_tokens,
         cost_usd=cost_usd,
         provider_request_id=completion.request_id,
+        **fields,
     )
 
 
-def refuse(call: LLMCall) -> bool:
-    """Intent → refused: it was certainly not paid and may be sent again."""
-    return _settle(call, state=State.REFUSED)
+def refuse(call: LLMCall, refusal: str = "") -> bool:
+    """Intent or batch → refused: it was certainly not paid and may be sent again.
+
+    `refusal` says what a batch said: nobody was there to be told.
+    """
+    return _settle(call, state=State.REFUSED, refusal=refusal)
+
+
+def withdraw(call: LLMCall) -> bool:
+    """Batch → refused, if no batch has it yet."""
+    waiting = LLMCall.objects.filter(pk=call.pk, fence=call.fence, state=State.BATCH, batch=None)
+    with transaction.atomic(durable=True):
+        moved = bool(waiting.update(state=State.REFUSED))
+        if moved:
+            budgets.settle(call, Decimal(0), was_given_up=False)
+    return moved
 
 
 def lose(call: LLMCall) -> bool:
-    """Intent → unknown: sent, and no answer will be read any more."""
+    """Intent or batch → unknown: sent, and no answer will be read any more."""
     with transaction.atomic(durable=True):
-        moved = _update(call, (State.INTENT,), state=State.UNKNOWN)
+        moved = _update(call, (State.INTENT, State.BATCH), state=State.UNKNOWN)
         if moved:
             budgets.keep_as_spent(call)
     return moved
@@ -149,6 +184,12 @@ def reuse(call: LLMCall) -> None:
     """Count an answer that was not paid for again."""
     LLMCall.objects.filter(pk=call.pk).update(reused_count=F("reused_count") + 1)
     note_saving(call.event, call)
+
+
+def read_first(call: LLMCall) -> bool:
+    """Whether this is the first look at an answer that came in a batch: it is no reuse then."""
+    unread = LLMCall.objects.filter(pk=call.pk, is_unread=True)
+    return call.is_unread and bool(unread.update(is_unread=False))
 
 
 def get_last_moment(call: LLMCall) -> float:
@@ -166,21 +207,22 @@ def is_under_way(call: LLMCall) -> bool:
     return timezone.now() < call.intended_at + lease
 
 
-def _settle(call: LLMCall, **fields: object) -> bool:
-    """Intent or unknown → what `fields` say, and the budgets with it; False under another fence.
+def _settle(call: LLMCall, **fields: Any) -> bool:
+    """Intent, batch or unknown → what `fields` say, and the budgets with it.
 
-    From one state after the other: a call that was given up counts as spent already.
+    False under another fence. From one state after the other: a call that was given up counts
+    as spent already.
     """
     cost_usd = Decimal(str(fields.get("cost_usd", 0)))
     with transaction.atomic(durable=True):
-        for state in (State.INTENT, State.UNKNOWN):
+        for state in (State.INTENT, State.BATCH, State.UNKNOWN):
             if _update(call, (state,), **fields):
                 budgets.settle(call, cost_usd, was_given_up=state == State.UNKNOWN)
                 return True
     return False
 
 
-def _update(call: LLMCall, allowed: tuple[State, ...], **fields: object) -> bool:
+def _update(call: LLMCall, allowed: tuple[State, ...], **fields: Any) -> bool:
     """Part of the caller's transaction."""
     unchanged = Q(pk=call.pk, fence=call.fence, state__in=allowed)
     return bool(LLMCall.objects.filter(unchanged).update(**fields))

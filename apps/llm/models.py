@@ -6,11 +6,20 @@ from django.db import models
 from django.db.models import Q
 
 from apps.events.models import Event
+from apps.llm.batch_models import LLMBatch
 from apps.llm.budget_models import Budget, BudgetPeriod, BudgetWait
 from apps.llm.cost_models import CostHour, DuplicateHour
 from apps.pipelines.redaction.kinds import describe_counts
 
-__all__ = ["Budget", "BudgetPeriod", "BudgetWait", "CostHour", "DuplicateHour", "LLMCall"]
+__all__ = [
+    "Budget",
+    "BudgetPeriod",
+    "BudgetWait",
+    "CostHour",
+    "DuplicateHour",
+    "LLMBatch",
+    "LLMCall",
+]
 
 
 OWN_STEPS = "llm"  # llm, llm#2, llm:repair; every other step is a trial
@@ -27,6 +36,7 @@ class LLMCall(models.Model):
 
     class State(models.TextChoices):
         INTENT = "intent", "Sent, or about to be"
+        BATCH = "batch", "Waits in a batch"
         ANSWERED = "answered", "Answered"
         REFUSED = "refused", "Refused by the provider"
         UNKNOWN = "unknown", "Nobody knows whether it was paid"
@@ -56,6 +66,13 @@ class LLMCall(models.Model):
     intended_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True)
     reused_count = models.PositiveIntegerField(default=0)
+    # Of a call that may wait: until when its answer must be there; its batch, once it is in one.
+    due_at = models.DateTimeField(null=True)
+    batch = models.ForeignKey(LLMBatch, null=True, on_delete=models.SET_NULL, related_name="calls")
+    batch_count = models.PositiveSmallIntegerField(default=0, db_default=0)  # in this run
+    refusal = models.CharField(max_length=40, blank=True, default="", db_default="")  # of a batch
+    saved_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0, db_default=0)
+    is_unread = models.BooleanField(default=False, db_default=False)  # its event has not seen it
 
     objects = LLMCallQuerySet.as_manager()
 
@@ -71,7 +88,12 @@ class LLMCall(models.Model):
                 condition=~Q(state="answered") | Q(answered_at__isnull=False),
             ),
         ]
-        indexes = [models.Index(fields=["answered_at"], name="llm_call_answered")]
+        indexes = [
+            models.Index(fields=["answered_at"], name="llm_call_answered"),
+            models.Index(
+                fields=["intended_at"], name="llm_call_in_batch", condition=Q(state="batch")
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.model} {self.state}"

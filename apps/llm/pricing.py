@@ -7,6 +7,7 @@ import re
 from decimal import ROUND_UP, Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -24,6 +25,16 @@ def get_cost_usd(model: str, input_tokens: int, output_tokens: int) -> Decimal:
     return cost.quantize(MICRO_USD, rounding=ROUND_UP)
 
 
+def get_batch_share() -> Decimal:
+    """What a call costs in a batch, of its list price: 0.5 is half."""
+    return Decimal(str(settings.LLM_BATCH_PRICE or _read_file()["batch_share"]))
+
+
+def get_batch_cost_usd(cost_usd: Decimal) -> Decimal:
+    """What a call costs in a batch that costs so much by itself."""
+    return (cost_usd * get_batch_share()).quantize(MICRO_USD, rounding=ROUND_UP)
+
+
 def has_price(model: str) -> bool:
     """Whether the cost of a call can be told: by the table, by the settings, or as it is free."""
     named = _DATE.sub("", model) in _read_table()
@@ -39,6 +50,10 @@ def _get_prices(model: str) -> tuple[Decimal, Decimal]:
 
 @cache
 def _read_table() -> dict[str, tuple[Decimal, Decimal]]:
-    text = Path(__file__).with_name("prices.json").read_text(encoding="utf-8")
-    models = json.loads(text)["models"]
+    models = _read_file()["models"]
     return {name: (Decimal(row["input"]), Decimal(row["output"])) for name, row in models.items()}
+
+
+@cache
+def _read_file() -> Any:
+    return json.loads(Path(__file__).with_name("prices.json").read_text(encoding="utf-8"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from apps.events.models import Event
 from apps.llm import ledger
 from apps.llm.admission import Seat, admit
+from apps.llm.batch_lane import WaitsInBatch, check_refusal, get_due
 from apps.llm.endpoints import get_endpoint
 from apps.llm.lanes import get_lane
 from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD, MASKED
@@ -113,22 +115,41 @@ def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> L
     # Whatever its hash: an event keeps its version, so that only OPENAI_MODEL can have changed.
     usable = [call for call in calls if call.state == State.ANSWERED and not call.problem]
     if usable:
-        ledger.reuse(usable[0])
-        hidden = _get_hidden(usable[0], request)
-        answer = read_answer(usable[0].answer, request.output_schema, hidden)
-        return LLMAnswer(answer, Decimal(0), True)
+        return _use(usable[0], request)
     for call in calls:
         # Other requests count too: OPENAI_MODEL may have changed while one was under way.
         _check_settled(call, event, version)
     repair = get_due_repair(calls, event, version, request)
     request, step = (repair, ledger.REPAIR) if repair else (request, ledger.STEP)
     same = [call for call in calls if call.request_hash == request.hash]
+    if same:
+        check_refusal(same[0], event)
+    if due_at := get_due(event, version, calls, same):
+        _claim(same, event, request, step, due_at)
+        raise WaitsInBatch(due_at)
     # Before the intent: a call that waits for its turn has promised nothing.
     with admit(event, version, request, get_lane(request.model)) as seat:
         return ask(_claim(same, event, request, step), version, request, seat)
 
 
-def _get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
+def _use(call: LLMCall, request: PreparedRequest) -> LLMAnswer:
+    """An answer on record: free, or just come in a batch."""
+    paid_usd = _read_first(call)
+    if paid_usd is None:
+        ledger.reuse(call)
+    answer = read_answer(call.answer, request.output_schema, get_hidden(call, request))
+    return LLMAnswer(answer, paid_usd or Decimal(0), reused=paid_usd is None)
+
+
+def _read_first(call: LLMCall) -> Decimal | None:
+    """What an answer has cost that came in a batch; None where it was seen before."""
+    if not ledger.read_first(call):
+        return None
+    COST_USD.inc(float(call.cost_usd))
+    return call.cost_usd
+
+
+def get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
     """What the marks of a recorded answer stand for, if they are those of this request.
 
     A newer version of a library may find one value more, and number the others differently.
@@ -139,7 +160,9 @@ def _get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
 
 
 def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> None:
-    """Raises `CallInFlight` or `OutcomeUnknown` where another request might pay twice."""
+    """Raises CallInFlight, WaitsInBatch or OutcomeUnknown where another request might pay twice."""
+    if call.state == State.BATCH and call.due_at:
+        raise WaitsInBatch(call.due_at)
     if call.state == State.INTENT and (ledger.is_under_way(call) or not ledger.lose(call)):
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     if call.state not in (State.INTENT, State.UNKNOWN):
@@ -149,16 +172,23 @@ def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> Non
         raise OutcomeUnknown
 
 
-def _claim(same: list[LLMCall], event: Event, request: PreparedRequest, step: str) -> LLMCall:
-    """The row under which the request may leave now, its intent on disk."""
+def _claim(
+    same: list[LLMCall],
+    event: Event,
+    request: PreparedRequest,
+    step: str,
+    due_at: datetime | None = None,
+) -> LLMCall:
+    """The row under which the request may leave now, or wait for a batch: its intent on disk."""
     if same and same[0].state != State.ANSWERED:
-        claimed = ledger.reopen(same[0], event)
+        claimed = ledger.reopen(same[0], event, due_at)
     elif same and same[0].run == event.run:
         problem = same[0].problem
         sentence = PROBLEMS.get(problem, "The answer can't be used.")
-        raise AnswerInvalid(sentence, code=problem, cost_usd=Decimal(0))
+        paid_usd = _read_first(same[0]) or Decimal(0)
+        raise AnswerInvalid(sentence, code=problem, cost_usd=paid_usd)
     else:
-        claimed = ledger.open_call(event, request, number=len(same) + 1, step=step)
+        claimed = ledger.open_call(event, request, len(same) + 1, step, due_at)
         for kind, count in request.masked.items() if claimed else ():
             MASKED.labels(kind).inc(count)
     if claimed is None:

@@ -12,6 +12,7 @@ from apps.pipelines.prompt import WrongPrompt, compile_prompt
 from apps.pipelines.redaction.config import read_redaction
 
 MAX_OUTPUT_TOKENS = 100_000
+MAX_WAIT_H = 72
 
 
 class WrongConfig(ValueError):
@@ -56,6 +57,11 @@ def _check_tokens(value: Any) -> None:
         raise ValueError(f"It must be a whole number from 1 to {MAX_OUTPUT_TOKENS:,}.")
 
 
+def _check_wait(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_WAIT_H:
+        raise ValueError(f"It must be a whole number of hours from 0 to {MAX_WAIT_H}.")
+
+
 def _check_on_unknown(value: Any) -> None:
     if value not in PipelineVersion.OnUnknown.values:
         allowed = ", ".join(PipelineVersion.OnUnknown.values)
@@ -75,6 +81,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "model": _check_model,
     "output_schema": check_schema,
     "max_output_tokens": _check_tokens,
+    "may_wait_h": _check_wait,
     "on_unknown": _check_on_unknown,
     "redaction": read_redaction,
 }

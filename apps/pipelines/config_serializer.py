@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.relations import SlugRelatedField
 
 from apps.destinations.models import Destination
-from apps.pipelines.checks import MAX_OUTPUT_TOKENS, WrongConfig, check_config
+from apps.pipelines.checks import MAX_OUTPUT_TOKENS, MAX_WAIT_H, WrongConfig, check_config
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.redaction.config import WrongRedaction, read_redaction
 from apps.pipelines.redaction.countries import COUNTRIES
@@ -25,6 +25,7 @@ CONFIG = (
     "max_output_tokens",
     "repair",
     "redaction",
+    "may_wait_h",
     "on_unknown",
     "destination",
 )
@@ -72,6 +73,12 @@ class ConfigSerializer(serializers.ModelSerializer[PipelineVersion]):
         required=False, min_value=1, max_value=MAX_OUTPUT_TOKENS
     )
     redaction = RedactionField(required=False)
+    may_wait_h = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_WAIT_H,
+        help_text="Hours an answer may wait: calls go in batches, at a lower price. 0: at once.",
+    )
     destination = SlugRelatedField(slug_field="slug", queryset=Destination.objects.all())
 
     class Meta:

@@ -15,7 +15,7 @@ from unfold.widgets import (
 
 from apps.destinations.models import Destination
 from apps.events.payload import pretty_json
-from apps.pipelines.checks import WrongConfig, check_config
+from apps.pipelines.checks import MAX_WAIT_H, WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.ready import RESERVED_SLUG
 from apps.pipelines.redaction_form import RedactionForm
@@ -29,6 +29,7 @@ CONFIG = (
     "output_schema",
     "max_output_tokens",
     "repair",
+    "may_wait_h",
     "on_unknown",
     "destination",
 )
@@ -109,6 +110,17 @@ class PipelineForm(RedactionForm, PipelineNameForm):
         help_text="An answer that is not JSON, or off the schema, is asked for once more with what "
         "is wrong with it. That call is paid, too. Without it the event is a dead letter at once.",
     )
+    may_wait_h = forms.IntegerField(
+        label="Hours an answer may wait",
+        required=False,
+        min_value=0,
+        max_value=MAX_WAIT_H,
+        initial=0,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="0: each call is made at once. Otherwise calls go in batches of the provider, at "
+        "a lower price (half, at OpenAI), mostly within a few hours. What a batch does not answer "
+        "in time is asked directly, at the full price, so that the answer is there by then.",
+    )
     on_unknown = forms.ChoiceField(
         label="When nobody knows whether a call was paid",
         choices=PipelineVersion.OnUnknown.choices,
@@ -149,6 +161,9 @@ class PipelineForm(RedactionForm, PipelineNameForm):
             if isinstance(value, str):  # browsers send CR LF, the API LF: one text is one text
                 config[name] = value.replace("\r\n", "\n")
         return config | {"redaction": self.get_redaction()}
+
+    def clean_may_wait_h(self) -> int:
+        return self.cleaned_data["may_wait_h"] or 0
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

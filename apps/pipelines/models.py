@@ -182,6 +182,12 @@ class PipelineVersion(models.Model):
         help_text="What is masked before the model sees it: kinds, countries, paths, patterns, "
         "reversible.",
     )
+    may_wait_h = models.PositiveSmallIntegerField(
+        "hours an answer may wait",
+        default=0,
+        db_default=0,
+        help_text="0: each call is made at once. Otherwise calls go in batches, at a lower price.",
+    )
     on_unknown = models.CharField(max_length=20, choices=OnUnknown.choices, default=OnUnknown.HOLD)
     destination = models.ForeignKey(
         Destination, on_delete=models.PROTECT, related_name="pipeline_versions"
