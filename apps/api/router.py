@@ -11,6 +11,7 @@ from apps.dashboard.api import StatsViewSet
 from apps.destinations.api import DestinationViewSet
 from apps.events.api import DeadLetterViewSet, EventViewSet
 from apps.ingest.api import RefusedRequestViewSet
+from apps.llm.batch_api import BatchViewSet
 from apps.llm.breaker_api import BreakerViewSet
 from apps.llm.budget_api import BudgetViewSet
 from apps.llm.cost_api import CostViewSet
@@ -30,6 +31,7 @@ NOUNS = {
     "dead-letters": DeadLetterViewSet,
     "refused-requests": RefusedRequestViewSet,
     "breakers": BreakerViewSet,
+    "batches": BatchViewSet,
     "stats": StatsViewSet,
     "tokens": TokenViewSet,
     "audit": AuditViewSet,

@@ -30,8 +30,8 @@ class Latency:
 
 
 def measure_latency(since: datetime) -> Latency:
-    """Latency of the calls answered since then."""
-    calls = LLMCall.objects.filter(answered_at__gte=since).order_by("-answered_at")
+    """Latency of the calls answered since then; in a batch they may take hours."""
+    calls = LLMCall.objects.filter(answered_at__gte=since, batch=None).order_by("-answered_at")
     pairs = calls.values_list("intended_at", "answered_at")[:LATENCIES_READ]
     seconds = [(end - start).total_seconds() for start, end in pairs if end]
     if not seconds:

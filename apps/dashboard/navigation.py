@@ -28,6 +28,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
                 "destinations.view_inboxitem",
             ),
             ("Costs", "payments", "costs:page", "llm.view_costhour"),
+            ("Batches", "inventory_2", "batches:list", "llm.view_llmbatch"),
         ),
     ),
     (

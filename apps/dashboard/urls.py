@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("apps.events.urls")),
     path("", include("apps.ingest.urls")),
     path("", include("apps.llm.urls")),
+    path("", include("apps.llm.batch_urls")),
     path("", include("apps.backtests.urls")),
     path("", admin.site.urls),
 ]

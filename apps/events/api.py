@@ -99,6 +99,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
             "idempotency_key",
             "received_at",
             "finished_at",
+            "waiting_until",
             "step",
             "answer",
             "error_code",
@@ -251,7 +252,7 @@ class EventViewSet(ApiViewSet):
     @extend_schema(request=None, responses=EventSerializer)
     @action(detail=True, methods=["post"])
     def discard(self, request: Request, pk: str) -> Response:
-        """Give a dead or held event up."""
+        """Give an event up that is dead, held, or waits in a batch."""
         return Response(self._recover("discard"))
 
     @extend_schema(request=None, responses=EventSerializer)
@@ -301,7 +302,8 @@ class EventViewSet(ApiViewSet):
         if not recover(event, verb, self.user):
             event.refresh_from_db(fields=["status"])
             raise Conflict(
-                f"The event is {event.status}: only dead letters and held events can be changed."
+                f"The event is {event.status}: only dead letters and held events can be changed, "
+                "and those discarded that wait in a batch."
             )
         return self.get_serializer(event).data
 

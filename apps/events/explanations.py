@@ -64,6 +64,8 @@ def explain_no_action(event: Event) -> str:
     """Why there is nothing to retry or discard; empty where there is."""
     if event.status in RETRYABLE:
         return ""
+    if event.is_parked:
+        return "Its call waits in a batch: it goes on by itself."
     if event.status in (Status.QUEUED, Status.RUNNING):
         return "It is on its way: only dead and held events can be retried or discarded."
     return f"It is {Status(event.status).label.lower()}: there is nothing left to do."

@@ -55,6 +55,8 @@ def build_timeline(event: Event, attempts: Sequence[Attempt]) -> list[Moment]:
     title, tone = ENDS[Status(event.status)]
     if event.status == Status.HELD and event.error_code in CODES:
         title = "Held: waits for a budget"
+    if event.is_parked:
+        title = "Waits in a batch"
     moments.append(Moment(title, tone, event.finished_at or event.changed_at, event.error))
     return moments
 

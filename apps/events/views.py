@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -24,6 +25,7 @@ from apps.events.search import PERIODS, TEXT_SEARCH_ROWS, EventFilter
 from apps.events.timeline import build_timeline
 from apps.events.unknown_outcomes import is_unknown
 from apps.llm.lookup import can_look_up
+from apps.llm.models import LLMCall
 from apps.sources.models import Source
 
 EVENTS = ("Events", "events:list")
@@ -31,7 +33,7 @@ DONE = {
     "retry": "{} is queued again.",
     "discard": "{} is discarded.",
 }
-TOO_LATE = "{} was neither dead nor held any more, so nothing was done."
+TOO_LATE = "{} was neither dead nor held any more, nor in a batch, so nothing was done."
 
 
 @require_safe
@@ -151,6 +153,12 @@ def find_event(public_id: str) -> Event | None:
     return Event.find(pk, Event.objects.select_related(*related).with_secret())
 
 
+def find_batch_wait(event: Event, calls: Sequence[LLMCall]) -> LLMCall | None:
+    """The call that the event waits for in a batch."""
+    waiting = (call for call in calls if call.state == LLMCall.State.BATCH)
+    return next(waiting, None) if event.is_parked else None
+
+
 def get_details(event: Event) -> dict[str, Any]:
     attempts = list(event.attempts.all())
     calls = list(event.llm_calls.own())
@@ -170,6 +178,7 @@ def get_details(event: Event) -> dict[str, Any]:
         "explanation": explain(event, calls) if event.status in RETRYABLE else None,
         "no_action": explain_no_action(event),
         "is_unknown": is_unknown(event, calls),
+        "batch_wait": find_batch_wait(event, calls),
         "can_look_up": can_look_up(),
         "is_open": event.status in (Status.QUEUED, Status.RUNNING),
     }

@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from apps.dashboard.models import StatusSample
+from apps.llm import batch_figures
 from apps.llm.budget_usage import get_usages
 from apps.streams.spool.status import get_status
 
@@ -146,7 +147,36 @@ class BudgetCollector(Collector):
         )
 
 
-COLLECTORS = (FiguresCollector(), SpoolCollector(), BudgetCollector())
+class BatchCollector(Collector):
+    """Asks the database at each scrape; says nothing when it is down."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            calls, unknown = batch_figures.count_calls(), batch_figures.count_unknown()
+            due_at = batch_figures.get_first_due()
+        except DatabaseError:
+            return
+        yield get_gauge(
+            "pipeline_llm_batch_calls",
+            "Calls that wait for a batch (gathered) or in one (sent)",
+            [({"state": state}, float(count)) for state, count in calls.items()],
+        )
+        yield get_gauge(
+            "pipeline_llm_batches_unknown",
+            "Batches of which nobody knows what became of them",
+            [({}, float(unknown))],
+        )
+        yield get_gauge(
+            "pipeline_llm_batch_due_timestamp_seconds",
+            "When the first answer of an open batch must be there, Unix time",
+            [({}, due_at.timestamp() if due_at else None)],
+        )
+
+
+COLLECTORS = (FiguresCollector(), SpoolCollector(), BudgetCollector(), BatchCollector())
 for collector in COLLECTORS:
     REGISTRY.register(collector)
 

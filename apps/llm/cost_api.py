@@ -34,6 +34,7 @@ class SumsSerializer(serializers.Serializer[Cost]):
     per_event_usd = MoneyField(allow_null=True, help_text="Null without an event.")
     reused = serializers.IntegerField(help_text="Answers on record that were used again, free.")
     saved_usd = MoneyField(help_text="What those answers had cost.")
+    batch_saved_usd = MoneyField(help_text="Less than the list price, by calls in batches.")
 
 
 class TotalSerializer(SumsSerializer):

@@ -17,7 +17,16 @@ from apps.llm.pricing import MICRO_USD
 
 PERIODS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "month": "This month"}
 DEFAULT_PERIOD = "30d"
-SUMS = ("calls", "events", "input_tokens", "output_tokens", "cost_usd", "reused", "saved_usd")
+SUMS = (
+    "calls",
+    "events",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "reused",
+    "saved_usd",
+    "batch_saved_usd",
+)
 DELETED = "deleted"
 
 
@@ -34,6 +43,7 @@ class Cost:
     cost_usd: Decimal = Decimal(0)
     reused: int = 0
     saved_usd: Decimal = Decimal(0)
+    batch_saved_usd: Decimal = Decimal(0)
     duplicates: int = 0
     duplicates_usd: Decimal = Decimal(0)  # an estimate: at the source's cost per event
 

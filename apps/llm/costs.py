@@ -19,7 +19,7 @@ HOUR = timedelta(hours=1)
 LOOK_BACK = 2 * HOUR
 BATCH = 1000
 KEY = ("hour", "source_id", "pipeline_id", "model")
-SUMS = ("calls", "events", "input_tokens", "output_tokens", "cost_usd")
+SUMS = ("calls", "events", "input_tokens", "output_tokens", "cost_usd", "batch_saved_usd")
 
 
 def add_up(now: datetime | None = None) -> int:
@@ -59,6 +59,7 @@ def read_hours(start: datetime) -> Iterator[tuple[Any, ...]]:
             input=Sum("input_tokens"),
             output=Sum("output_tokens"),
             cost=Sum("cost_usd"),
+            saved=Sum("saved_usd"),
         )
         .order_by("hour")
     )

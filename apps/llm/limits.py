@@ -169,7 +169,7 @@ def _get_used(outcome: Completion | LLMError, taken: int) -> int:
 def _get_base(lane: Lane) -> int:
     """Calls a minute that went until now."""
     since = timezone.now() - timedelta(minutes=1)
-    answered = LLMCall.objects.filter(answered_at__gte=since, model=lane.model).count()
+    answered = LLMCall.objects.filter(answered_at__gte=since, model=lane.model, batch=None).count()
     return max(LEAST_BASE_PER_MINUTE, answered)
 
 

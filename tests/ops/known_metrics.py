@@ -18,6 +18,8 @@ GAUGES_AND_COUNTERS = {
     *("pipeline_llm_breaker_open", "pipeline_llm_breaker_changes_total"),
     "pipeline_redacted_total",
     *("pipeline_budget_used_ratio", "pipeline_budget_blocks"),
+    *("pipeline_llm_batch_calls", "pipeline_llm_batches_unknown"),
+    "pipeline_llm_batch_due_timestamp_seconds",
     *("pipeline_refused_kept_total", "pipeline_refused_dropped_total"),
     *("pipeline_spool_events", "pipeline_spool_bytes", "pipeline_spool_takes"),
 }
