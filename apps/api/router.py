@@ -15,6 +15,8 @@ from apps.llm.batch_api import BatchViewSet
 from apps.llm.breaker_api import BreakerViewSet
 from apps.llm.budget_api import BudgetViewSet
 from apps.llm.cost_api import CostViewSet
+from apps.llm.model_api import ModelViewSet
+from apps.llm.provider_api import ProviderViewSet
 from apps.pipelines.api import PipelineViewSet
 from apps.sources.api import SourceViewSet
 from apps.sources.secret_api import SecretViewSet
@@ -25,6 +27,8 @@ NOUNS = {
     "pipelines": PipelineViewSet,
     "destinations": DestinationViewSet,
     "backtests": BacktestViewSet,
+    "providers": ProviderViewSet,
+    "models": ModelViewSet,
     "budgets": BudgetViewSet,
     "costs": CostViewSet,
     "events": EventViewSet,

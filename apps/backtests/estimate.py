@@ -64,5 +64,5 @@ def _add(total: Estimate, event: Event, request: PreparedRequest) -> None:
         total.reused += 1
         return
     total.calls += 1
-    total.most_usd += to_usd(get_most_micros(request.body))
-    total.has_price = total.has_price and has_price(request.model)
+    total.most_usd += to_usd(get_most_micros(request.body, request.provider))
+    total.has_price = total.has_price and has_price(request.model, request.provider)

@@ -103,7 +103,7 @@ def _check_cap(backtest: Backtest, row: BacktestRow, request: PreparedRequest) -
     )
     if answered.exists():
         return Decimal(0)
-    most_usd = to_usd(get_most_micros(request.body))
+    most_usd = to_usd(get_most_micros(request.body, request.provider))
     if backtest.get_spent_usd() + most_usd > backtest.cap_usd:
         raise CapReached(
             f"The next call may cost ${most_usd}, more than is left of the cap of "

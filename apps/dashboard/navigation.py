@@ -47,6 +47,8 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
                 "admin:destinations_destination_changelist",
                 "destinations.view_destination",
             ),
+            ("Providers", "dns", "admin:llm_provider_changelist", "llm.view_provider"),
+            ("Models", "neurology", "admin:llm_providermodel_changelist", "llm.view_providermodel"),
             ("Budgets", "savings", "admin:llm_budget_changelist", "llm.view_budget"),
         ),
     ),

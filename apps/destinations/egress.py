@@ -22,7 +22,7 @@ import certifi
 import httpcore
 from django.conf import settings
 
-from apps.destinations.addresses import Address, is_in, is_public, read_networks, resolve
+from apps.destinations.addresses import Address, Network, is_in, is_public, read_networks, resolve
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LOWEST_FREE_PORT = 1024
@@ -56,9 +56,27 @@ class Reply:
     headers: Mapping[str, str]
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, whose: str = "destination") -> None:
     """Raises `EgressRefused` for an address that nothing is ever sent to. Resolves no name."""
-    _parse(url)
+    _parse(url, whose)
+
+
+def check_address(
+    address: Address, port: int, allowed: Iterable[Network], whose: str = "destination"
+) -> None:
+    """Raises `EgressRefused` where we don't connect to this address."""
+    if is_in(address, allowed):
+        return
+    if not is_public(address):
+        raise EgressRefused(
+            f"The {whose}'s address leads to {address}, which is not public. "
+            "If that is meant, add its network to EGRESS_ALLOW."
+        )
+    if port not in DEFAULT_PORTS.values() and port < LOWEST_FREE_PORT:
+        raise EgressRefused(
+            f"Port {port} is not for web servers: allowed are 80, 443 and 1024 upwards. "
+            "If it is meant, add the address's network to EGRESS_ALLOW."
+        )
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
@@ -107,20 +125,20 @@ def _exchange(
             raise EgressError("The connection to the destination failed.") from None
 
 
-def _parse(url: str) -> httpcore.URL:
+def _parse(url: str, whose: str = "destination") -> httpcore.URL:
     """The address in the parts that are used: nobody parses the text a second time."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna").decode("ascii")
         port = parts.port
     except ValueError:
-        raise EgressRefused("The destination's address can't be read.") from None
+        raise EgressRefused(f"The {whose}'s address can't be read.") from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise EgressRefused("The destination's address must begin with https:// or http://.")
+        raise EgressRefused(f"The {whose}'s address must begin with https:// or http://.")
     if not host or len(url) > MAX_URL_CHARS:
-        raise EgressRefused("The destination's address names no host, or is too long.")
+        raise EgressRefused(f"The {whose}'s address names no host, or is too long.")
     if parts.username is not None or parts.password is not None:
-        raise EgressRefused("The destination's address must not hold a user name or password.")
+        raise EgressRefused(f"The {whose}'s address must not hold a user name or password.")
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
         target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
@@ -225,22 +243,8 @@ class _CheckedBackend(httpcore.NetworkBackend):
         except (OSError, UnicodeError):
             raise EgressError("The destination's host name can't be found.") from None
         for address in addresses:
-            self._check(address, port)
+            check_address(address, port, self._allowed)
         return addresses
-
-    def _check(self, address: Address, port: int) -> None:
-        if is_in(address, self._allowed):
-            return
-        if not is_public(address):
-            raise EgressRefused(
-                f"The destination's address leads to {address}, which is not public. "
-                "If that is meant, add its network to EGRESS_ALLOW."
-            )
-        if port not in DEFAULT_PORTS.values() and port < LOWEST_FREE_PORT:
-            raise EgressRefused(
-                f"Port {port} is not for web servers: allowed are 80, 443 and 1024 upwards. "
-                "If it is meant, add the address's network to EGRESS_ALLOW."
-            )
 
 
 class _TimedStream(httpcore.NetworkStream):

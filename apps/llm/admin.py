@@ -18,6 +18,9 @@ from apps.llm.budget_usage import Usage, get_usage
 from apps.llm.budget_watch import let_go_on_soon
 from apps.llm.budgets import BUDGET_SPENT
 from apps.llm.models import Budget
+from apps.llm.provider_admin import ProviderAdmin, ProviderModelAdmin
+
+__all__ = ["BudgetAdmin", "ProviderAdmin", "ProviderModelAdmin"]  # Django reads this file only
 
 
 def find_usage(budget: Budget) -> Usage:

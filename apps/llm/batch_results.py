@@ -106,7 +106,9 @@ def settle(pk: int, line: Line) -> None:
 def _record(call: LLMCall, completion: Completion) -> bool:
     request = _prepare_again(call)
     _, problem, _ = read_completion(completion, request)
-    list_usd = get_cost_usd(call.model, completion.input_tokens, completion.output_tokens)
+    list_usd = get_cost_usd(
+        call.model, completion.input_tokens, completion.output_tokens, call.provider
+    )
     cost_usd = get_batch_cost_usd(list_usd)
     saved = {"saved_usd": list_usd - cost_usd, "is_unread": True}
     return ledger.answer(call, completion, problem, cost_usd, **saved)

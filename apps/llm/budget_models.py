@@ -187,6 +187,7 @@ class BudgetWait(models.Model):
     budget = models.ForeignKey(Budget, null=True, on_delete=models.SET_NULL, related_name="waits")
     needs_micros = models.BigIntegerField(default=0)
     model = models.CharField(max_length=120, blank=True)
+    provider = models.CharField(max_length=60, blank=True, default="", db_default="")
 
     def __str__(self) -> str:
         return f"{self.event_id} waits for {self.budget_id}"

@@ -121,7 +121,7 @@ class Purse:
         needs = wait.needs_micros if wait else 0
         mine = [budget for budget in self.budgets if budget.covers(event)]
         if event.error_code == NO_PRICE:
-            return not mine or (wait is not None and has_price(wait.model))
+            return not mine or (wait is not None and has_price(wait.model, wait.provider))
         if any(needs > budget.limit_micros for budget in mine):
             return False  # never, at this limit: it must not keep those behind it waiting
         short = {budget.pk for budget in mine if self.free[budget.pk] < needs}

@@ -56,8 +56,8 @@ class PriceUnknown(LLMError):
 
     def __init__(self, model: str) -> None:
         super().__init__(
-            f"A budget applies, and the price of the model {model} is not known: set "
-            "LLM_PRICE_INPUT and LLM_PRICE_OUTPUT. It goes on by itself then."
+            f"A budget applies, and the price of the model {model} is not known: give it on the "
+            "page Models. It goes on by itself then."
         )
         self.budget: Budget | None = None
         self.needs_micros = 0
@@ -95,14 +95,19 @@ class Charge:
 
 @contextmanager
 def charging(
-    event: Event, body: dict[str, Any], *, waits: bool = True, in_batch: bool = False
+    event: Event,
+    body: dict[str, Any],
+    *,
+    provider: str = "",
+    waits: bool = True,
+    in_batch: bool = False,
 ) -> Iterator[Charge]:
     """The charge of this request, to be reserved inside. Begins outside a transaction.
 
     Raises BudgetSpent and PriceUnknown, and notes what the event waits for if it `waits`.
     """
     try:
-        yield replace(plan(event, body, in_batch=in_batch), waits=waits)
+        yield replace(plan(event, body, provider, in_batch=in_batch), waits=waits)
     except (BudgetSpent, PriceUnknown) as refusal:
         if not waits:
             raise
@@ -112,20 +117,23 @@ def charging(
                 "budget": refusal.budget,
                 "needs_micros": refusal.needs_micros,
                 "model": refusal.model[:120],
+                "provider": provider,
             },
         )
         raise
 
 
-def plan(event: Event, body: dict[str, Any], *, in_batch: bool = False) -> Charge:
+def plan(
+    event: Event, body: dict[str, Any], provider: str = "", *, in_batch: bool = False
+) -> Charge:
     """What the request reserves, and where. Raises PriceUnknown."""
     budgets = find_budgets(event.source_id, event.pipeline_version.pipeline_id)
     if not budgets:
         return Charge(event)
     model = str(body["model"])
-    if not has_price(model):
+    if not has_price(model, provider):
         raise PriceUnknown(model)
-    micros = get_most_micros(body)
+    micros = get_most_micros(body, provider)
     if in_batch:
         micros = to_micros(get_batch_cost_usd(to_usd(micros)))
     return Charge(event, micros, model, open_periods(list(budgets))) if micros else Charge(event)
@@ -161,7 +169,7 @@ def find_periods(starts: dict[int, Any]) -> dict[int, BudgetPeriod]:
     return {row.budget_id: row for row in rows if row.starts_on == starts[row.budget_id]}
 
 
-def get_most_micros(body: dict[str, Any]) -> int:
+def get_most_micros(body: dict[str, Any], provider: str = "") -> int:
     """The most that one request can cost, in millionths of a dollar.
 
     A token is at least one byte of text, and the JSON around a message is longer than the tokens
@@ -169,7 +177,7 @@ def get_most_micros(body: dict[str, Any]) -> int:
     """
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
     output_tokens = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return to_micros(get_cost_usd(str(body["model"]), len(text), int(output_tokens)))
+    return to_micros(get_cost_usd(str(body["model"]), len(text), int(output_tokens), provider))
 
 
 def settle(call: LLMCall, cost_usd: Decimal, *, was_given_up: bool) -> None:

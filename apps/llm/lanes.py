@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from apps.llm.provider_models import ProviderModel, find_model
+
 
 @dataclass(frozen=True)
 class ModelLimits:
@@ -39,10 +41,16 @@ class Lane:
         return sha256(str(self).encode()).hexdigest()[:16]
 
 
-def get_lane(model: str) -> Lane:
-    """The lane of a model at the provider of the settings."""
-    provider = urlsplit(settings.OPENAI_BASE_URL).netloc.rpartition("@")[2] or "api.openai.com"
-    limits = ModelLimits(
-        settings.LLM_REQUESTS_PER_MINUTE, settings.LLM_TOKENS_PER_MINUTE, settings.LLM_CONCURRENCY
+def get_lane(model: str, provider: str = "") -> Lane:
+    """The lane of a model at a provider, which is that of the settings where no slug is given."""
+    row = find_model(provider, model) or ProviderModel()
+    own = (row.requests_per_minute, row.tokens_per_minute, row.concurrency)
+    if provider:
+        return Lane(provider, model, ModelLimits(*own))
+    host = urlsplit(settings.OPENAI_BASE_URL).netloc.rpartition("@")[2] or "api.openai.com"
+    general = (
+        *(settings.LLM_REQUESTS_PER_MINUTE, settings.LLM_TOKENS_PER_MINUTE),
+        settings.LLM_CONCURRENCY,
     )
-    return Lane(provider, model, limits)
+    limits = ModelLimits(*(mine or theirs for mine, theirs in zip(own, general, strict=True)))
+    return Lane(host, model, limits)

@@ -61,7 +61,13 @@ def open_call(
         named = step if number == 1 else f"{step}#{number}"
         waits = named.startswith(OWN_STEPS)
         with (
-            budgets.charging(event, request.body, waits=waits, in_batch=bool(due_at)) as charge,
+            budgets.charging(
+                event,
+                request.body,
+                provider=request.provider,
+                waits=waits,
+                in_batch=bool(due_at),
+            ) as charge,
             transaction.atomic(durable=True),
         ):
             call = LLMCall.objects.create(
@@ -91,7 +97,9 @@ def reopen(call: LLMCall, event: Event, due_at: datetime | None = None) -> LLMCa
     """
     waits = not call.is_trial
     with (
-        budgets.charging(event, call.request, waits=waits, in_batch=bool(due_at)) as charge,
+        budgets.charging(
+            event, call.request, provider=call.provider, waits=waits, in_batch=bool(due_at)
+        ) as charge,
         transaction.atomic(durable=True),
     ):
         moved = _update(

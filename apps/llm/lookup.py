@@ -63,7 +63,9 @@ def _settle(call: LLMCall, event: Event) -> bool:
     if request is None:
         return False
     _, problem, _ = read_completion(completion, request)
-    cost_usd = get_cost_usd(call.model, completion.input_tokens, completion.output_tokens)
+    cost_usd = get_cost_usd(
+        call.model, completion.input_tokens, completion.output_tokens, call.provider
+    )
     is_recorded = ledger.answer(call, completion, problem, cost_usd)
     if is_recorded:
         CALLS.labels("looked_up").inc()

@@ -9,6 +9,7 @@ from apps.events.models import Event
 from apps.llm.batch_models import LLMBatch
 from apps.llm.budget_models import Budget, BudgetPeriod, BudgetWait
 from apps.llm.cost_models import CostHour, DuplicateHour
+from apps.llm.provider_models import Provider, ProviderModel
 from apps.pipelines.redaction.kinds import describe_counts
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "DuplicateHour",
     "LLMBatch",
     "LLMCall",
+    "Provider",
+    "ProviderModel",
 ]
 
 

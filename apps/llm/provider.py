@@ -21,6 +21,7 @@ import httpx2
 import openai
 from django.conf import settings
 
+from apps.llm.checked_connections import make_checked_transport
 from apps.llm.limit_headers import NOTHING_SEEN, SeenLimits, read_limit_headers
 from workers.contracts import Verdict
 
@@ -29,6 +30,7 @@ KEEPALIVE_S = 3.0  # below the 5 s after which common servers close an idle conn
 RATE_LIMIT_WAIT_S = 5.0
 TOO_LATE_WAIT_S = 1.0
 FIND_TIMEOUT_S = 8.0  # somebody waits for the page
+UNANSWERED = "The provider did not answer the question."
 RETRYABLE_STATUSES = {408, 409, 425}
 NOT_SENT = (
     httpx2.ConnectError,
@@ -112,7 +114,13 @@ class ProviderUnreachable(LLMError):
     """No connection came up: nothing was sent, nothing paid."""
 
     code = "llm_unreachable"
-    message = "The provider can't be reached. Is its address (OPENAI_BASE_URL) right?"
+    message = "The provider can't be reached. Is its address right?"
+
+
+class AddressRefused(ProviderRefused):
+    """The address that was typed for the provider leads where nothing is sent to."""
+
+    code = "llm_address_refused"
 
 
 class OutcomeUnknown(LLMError):
@@ -137,6 +145,11 @@ class Endpoint:
     name: str
     base_url: str
     api_key: str = field(repr=False)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a person typed the address, and not who runs the machine."""
+        return bool(self.name)
 
 
 @dataclass(frozen=True)
@@ -209,7 +222,7 @@ def find_kept(endpoint: Endpoint, mark: dict[str, str]) -> Completion | None:
         ):
             raw = read_body(response, deadline)
     except (ProviderUnreachable, OutcomeUnknown):
-        raise ProviderUnreachable("The provider did not answer the question.") from None
+        raise ProviderUnreachable(UNANSWERED) from None
     try:
         found = json.loads(raw or b"")["data"]
         if not found:
@@ -217,6 +230,25 @@ def find_kept(endpoint: Endpoint, mark: dict[str, str]) -> Completion | None:
         return parse_completion(json.dumps(found[0]).encode(), str(found[0]["id"])[:120])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OutcomeUnknown):
         raise ProviderFailed("The provider's list of answers can't be read.") from None
+
+
+def list_models(endpoint: Endpoint) -> list[str]:
+    """The names of the models that the provider says it has: one GET. Raises `LLMError`."""
+    models = get_client(endpoint).models
+    deadline = time.monotonic() + FIND_TIMEOUT_S
+    try:
+        with (
+            sending(),
+            models.with_streaming_response.list(timeout=FIND_TIMEOUT_S) as response,
+        ):
+            raw = read_body(response, deadline)
+    except OutcomeUnknown:
+        # A question that costs nothing has no outcome to worry about.
+        raise ProviderUnreachable(UNANSWERED) from None
+    try:
+        return [str(model["id"]) for model in json.loads(raw or b"")["data"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ProviderFailed("What it answers is no list of models.") from None
 
 
 def get_client(endpoint: Endpoint) -> openai.OpenAI:
@@ -247,8 +279,11 @@ def _make_client(endpoint: Endpoint, timeout_s: float) -> openai.OpenAI:
         timeout=timeout_s,
         http_client=openai.DefaultHttpxClient(
             limits=limits,
+            transport=(
+                make_checked_transport(limits, AddressRefused) if endpoint.is_typed else None
+            ),
             # A model on this machine is no proxy's business: the prompt must not leave it.
-            trust_env=not is_local(endpoint.base_url),
+            trust_env=not (endpoint.is_typed or is_local(endpoint.base_url)),
             follow_redirects=False,  # a redirect would send the request a second time
             timeout=timeout_s,
             event_hooks={"request": [_watch_the_clock], "response": [_check_status]},

@@ -62,7 +62,7 @@ def build_repair(call: LLMCall, request: PreparedRequest) -> PreparedRequest:
         {"role": "user", "content": wrong},
     ]
     body = request.body | {"messages": messages}
-    return replace(request, body=body, hash=get_hash(body))
+    return replace(request, body=body, hash=get_hash(body, request.provider))
 
 
 def _describe(call: LLMCall, request: PreparedRequest) -> str:

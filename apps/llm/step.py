@@ -128,7 +128,7 @@ def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> L
         _claim(same, event, request, step, due_at)
         raise WaitsInBatch(due_at)
     # Before the intent: a call that waits for its turn has promised nothing.
-    with admit(event, version, request, get_lane(request.model)) as seat:
+    with admit(event, version, request, get_lane(request.model, request.provider)) as seat:
         return ask(_claim(same, event, request, step), version, request, seat)
 
 
@@ -228,7 +228,9 @@ def _record(
     seat: Seat,
 ) -> LLMAnswer:
     answer, problem, sentence = read_completion(completion, request)
-    cost_usd = get_cost_usd(request.model, completion.input_tokens, completion.output_tokens)
+    cost_usd = get_cost_usd(
+        request.model, completion.input_tokens, completion.output_tokens, request.provider
+    )
     COST_USD.inc(float(cost_usd))
     is_recorded = ledger.answer(call, completion, problem, cost_usd)
     seat.settle(completion, cost_usd)

@@ -50,7 +50,7 @@ def try_once(
     if known:
         ledger.reuse(known)
         return read_trial(known, request)
-    with admit(event, version, request, get_lane(request.model)) as seat:
+    with admit(event, version, request, get_lane(request.model, request.provider)) as seat:
         call = _claim(event, request, step, again=again)
         try:
             answer = ask(call, version, request, seat).answer

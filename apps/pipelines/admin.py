@@ -39,7 +39,15 @@ class PipelineAdmin(AuditedAdmin):
     fieldsets = [
         (None, {"fields": ["name", "slug"]}),
         ("Which events, and what of them", {"fields": ["filter", "transform"]}),
-        ("Model", {"fields": ["prompt", "model", "output_schema", "repair", "max_output_tokens"]}),
+        (
+            "Model",
+            {
+                "fields": [
+                    *("prompt", "provider", "model", "fallbacks"),
+                    *("output_schema", "repair", "max_output_tokens"),
+                ]
+            },
+        ),
         ("What the model must not see", {"fields": REDACTION}),
         ("Result", {"fields": ["destination", "on_unknown"]}),
     ]

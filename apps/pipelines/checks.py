@@ -10,6 +10,7 @@ from apps.pipelines.json_schema import WrongSchema, check_schema
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prompt import WrongPrompt, compile_prompt
 from apps.pipelines.redaction.config import read_redaction
+from apps.pipelines.targets import read_fallbacks
 
 MAX_OUTPUT_TOKENS = 100_000
 MAX_WAIT_H = 72
@@ -78,7 +79,9 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "filter": _check_expression,
     "transform": _check_expression,
     "prompt": _check_prompt,
+    "provider": _as_text,
     "model": _check_model,
+    "fallbacks": read_fallbacks,
     "output_schema": check_schema,
     "max_output_tokens": _check_tokens,
     "may_wait_h": _check_wait,

@@ -16,7 +16,8 @@ from apps.pipelines.redaction_form import FIELDS as REDACTION
 GROUPS = (
     ("prompt", "Prompt", ["prompt"]),
     ("events", "Which events, and what of them", ["filter", "transform"]),
-    ("answer", "Model and answer", ["model", "max_output_tokens", "output_schema"]),
+    ("model", "Model", ["provider", "model", "fallbacks"]),
+    ("answer", "Answer", ["max_output_tokens", "output_schema"]),
     ("redaction", "What the model must not see", REDACTION),
 )
 LAST = ("result", "Result")

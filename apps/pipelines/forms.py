@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from unfold.widgets import (
@@ -20,12 +20,20 @@ from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.ready import RESERVED_SLUG
 from apps.pipelines.redaction_form import RedactionForm
 from apps.pipelines.schema_text import WrongSchemaText, read_schema
+from apps.pipelines.target_fields import (
+    FallbacksField,
+    get_fallback_choices,
+    get_provider_choices,
+)
+from apps.pipelines.targets import WrongTarget, check_targets
 
 CONFIG = (
     "filter",
     "transform",
     "prompt",
+    "provider",
     "model",
+    "fallbacks",
     "output_schema",
     "max_output_tokens",
     "repair",
@@ -85,11 +93,25 @@ class PipelineForm(RedactionForm, PipelineNameForm):
         widget=UnfoldAdminTextareaWidget({**CODE, "rows": 10}),
         help_text="{{ path }} is replaced by what stands there in the transformed payload.",
     )
+    provider = forms.ChoiceField(
+        required=False,
+        choices=get_provider_choices,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Where the model is asked.",
+    )
     model = forms.CharField(
         required=False,
         max_length=120,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Empty: the model of OPENAI_MODEL.",
+        help_text="As the provider calls it. Empty: the model of OPENAI_MODEL, where the provider "
+        "is that of the settings.",
+    )
+    fallbacks = FallbacksField(
+        label="Models that stand in",
+        required=False,
+        help_text="Asked in this order, at once, where the one before is down: it can't be "
+        "reached, refuses by an error or a rate limit, or its circuit breaker is open. Never after "
+        "a call that may have been paid.",
     )
     output_schema = SchemaField(
         required=False,
@@ -135,6 +157,8 @@ class PipelineForm(RedactionForm, PipelineNameForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "fallbacks" in self.fields:
+            cast(FallbacksField, self.fields["fallbacks"]).set_choices(get_fallback_choices())
         version = self.get_shown_version()
         if version:
             for name in CONFIG:
@@ -175,4 +199,14 @@ class PipelineForm(RedactionForm, PipelineNameForm):
                 check_config(**{name: value})
             except WrongConfig as error:
                 self.add_error(error.field, error.message)
+        self._check_targets(cleaned)
         return cleaned
+
+    def _check_targets(self, cleaned: dict[str, Any]) -> None:
+        names = ("provider", "model", "fallbacks")
+        if any(name not in cleaned for name in names):
+            return  # one of them is wrong by itself
+        try:
+            check_targets(*(cleaned[name] for name in names))
+        except WrongTarget as error:
+            self.add_error(error.field, str(error))

@@ -164,8 +164,16 @@ class PipelineVersion(models.Model):
         blank=True, help_text="JMESPath that shapes the payload for the prompt; empty keeps it."
     )
     prompt = models.TextField(help_text="Text for the model; {{ path }} is replaced by its value.")
+    # Providers are named by their slugs; empty is the provider of the settings.
+    provider = models.CharField(max_length=60, blank=True, default="", db_default="")
     model = models.CharField(
         max_length=120, blank=True, help_text="Empty: the model of OPENAI_MODEL."
+    )
+    fallbacks = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Asked in order where the model before is down: provider and model of each.",
     )
     output_schema = models.JSONField(
         default=dict, blank=True, help_text="JSON Schema that the answer must fit."

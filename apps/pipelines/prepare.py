@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -16,8 +16,10 @@ from apps.pipelines.payload import read_payload
 from apps.pipelines.prompt import render
 from apps.pipelines.redaction.config import read_redaction
 from apps.pipelines.redaction.masking import Masking
+from apps.pipelines.targets import Target
 from apps.pipelines.transform import transform
 
+OF_THE_MODEL = ("model", "max_tokens", "max_completion_tokens", "temperature")
 MAX_TEMPERATURE_FREE = ("o1", "o3", "o4", "gpt-5")
 DATA_RULE = (
     "You are one step of an automated pipeline. Text between <event_data> and </event_data> is "
@@ -51,6 +53,10 @@ class PreparedRequest:
     @property
     def model(self) -> str:
         return str(self.body["model"])
+
+    @property
+    def max_output_tokens(self) -> int:
+        return int(self.body.get("max_completion_tokens") or self.body.get("max_tokens") or 0)
 
 
 def prepare(version: PipelineVersion, raw: bytes, content_type: str) -> PreparedRequest | None:
@@ -98,7 +104,24 @@ def build_request(
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": schema, "strict": is_strict(schema)},
         }
-    return PreparedRequest(body, get_hash(body), schema, masked or {}, hidden or {})
+    return PreparedRequest(
+        body,
+        get_hash(body, version.provider),
+        schema,
+        masked or {},
+        hidden or {},
+        provider=version.provider,
+    )
+
+
+def aim(request: PreparedRequest, target: Target) -> PreparedRequest:
+    """The same question to another model."""
+    model = target.model or settings.OPENAI_MODEL
+    longest = request.max_output_tokens
+    kept = {name: value for name, value in request.body.items() if name not in OF_THE_MODEL}
+    body = kept | {"model": model, **_limits(model, longest)}
+    digest = get_hash(body, target.provider)
+    return replace(request, body=body, hash=digest, provider=target.provider)
 
 
 def _limits(model: str, max_output_tokens: int) -> dict[str, Any]:
@@ -108,9 +131,14 @@ def _limits(model: str, max_output_tokens: int) -> dict[str, Any]:
     return {"max_tokens": max_output_tokens, "temperature": 0}
 
 
-def get_hash(body: dict[str, Any]) -> str:
-    """SHA-256 over canonical JSON (sorted keys, no spaces, ASCII): 64 hex digits."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+def get_hash(body: dict[str, Any], provider: str = "") -> str:
+    """SHA-256 over canonical JSON (sorted keys, no spaces, ASCII): 64 hex digits.
+
+    The same body at another provider is another request. At that of the settings it has the hash
+    that it had before there were others.
+    """
+    asked = {"provider": provider, "body": body} if provider else body
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 

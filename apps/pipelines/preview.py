@@ -71,14 +71,19 @@ class Preview:
 
     @property
     def has_price(self) -> bool:
-        return self.request is not None and has_price(self.request.model)
+        return self.request is not None and has_price(self.request.model, self.request.provider)
 
     @property
     def most_usd(self) -> Decimal:
         """What it costs if the answer is as long as it may be. An estimate, as the tokens are."""
         if self.request is None:
             return Decimal(0)
-        return get_cost_usd(self.request.model, self.input_tokens, self.max_output_tokens)
+        return get_cost_usd(
+            self.request.model,
+            self.input_tokens,
+            self.max_output_tokens,
+            self.request.provider,
+        )
 
     @property
     def masked_in_words(self) -> str:

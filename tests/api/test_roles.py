@@ -12,6 +12,7 @@ from apps.accounts.models import User
 from apps.api.router import NOUNS
 from apps.destinations.models import Destination
 from apps.events.models import Status
+from apps.llm.models import Provider, ProviderModel
 from apps.sources.models import Source
 from tests.api.clients import assert_problem, with_session, with_token
 from tests.fixtures.cast import make_event, make_user
@@ -21,6 +22,7 @@ ADMIN, SUPPORT, VIEWER = {"admin"}, {"admin", "support"}, {"admin", "support", "
 PIPELINE = {"slug": "p2", "name": "P2", "prompt": "Say {{ text }}", "destination": "inbox"}
 READY = {"slug": "p3", "name": "P3", "destination": "inbox"}
 BACKTEST = {"pipeline": "triage", "token": "v1", "count": 1, "cap_usd": 1}
+PROVIDER = {"slug": "p2", "name": "P", "base_url": "http://127.0.0.1:1/v1", "skip_test": True}
 NOBODY = "00000000-0000-0000-0000-000000000000"
 SOURCE = {"slug": "s2", "name": "S2", "scheme": "github", "secrets": ["s"], "pipeline": "triage"}
 
@@ -58,6 +60,17 @@ DOORS = (
     Door("post", "refused-requests/discard/", SUPPORT, 200, {}),
     Door("get", "breakers/", VIEWER),
     Door("post", "breakers/0123456789abcdef/close/", ADMIN, 404),  # it is not open
+    Door("get", "providers/", VIEWER),
+    Door("get", "providers/spare/", VIEWER),
+    Door("post", "providers/", ADMIN, 201, PROVIDER),
+    Door("patch", "providers/spare/", ADMIN, 200, {"name": "Other"}),
+    Door("post", "providers/spare/test/", ADMIN, 409),  # nobody answers there
+    Door("delete", "providers/spare/", ADMIN, 204),
+    Door("get", "models/", VIEWER),
+    Door("get", "models/{model}/", VIEWER),
+    Door("post", "models/", ADMIN, 201, {"name": "m2"}),
+    Door("patch", "models/{model}/", ADMIN, 200, {"context_tokens": 9}),
+    Door("delete", "models/{model}/", ADMIN, 204),
     Door("get", "stats/", VIEWER),
     Door("get", "sources/", VIEWER),
     Door("get", "sources/helpdesk/", VIEWER),
@@ -114,12 +127,14 @@ IDS = [f"{door.method} {door.path}" for door in DOORS]
 def knock(door: Door, user: User, helpdesk: Source) -> Any:
     """Ask at the door, in a world where what it names exists."""
     Destination.objects.create(slug="spare", name="Spare", kind="inbox")
+    Provider.objects.create(slug="spare", name="Spare", base_url="http://127.0.0.1:1/v1")
     event = make_event(helpdesk, status=Status.DEAD)
     client = with_token(user)
     names = {
         "event": event.public_id,
         "secret": helpdesk.secrets.get().pk,
         "refused": make_refused(helpdesk, secret=OTHER_SECRET).public_id,
+        "model": ProviderModel.objects.create(name="m1").pk,
         "token": user.api_tokens.get().pk,
     }
     path = "/api/v1/" + door.path.format(**names)

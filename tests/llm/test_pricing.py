@@ -9,6 +9,8 @@ import pytest
 
 from apps.llm.pricing import get_cost_usd
 
+pytestmark = pytest.mark.django_db
+
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o-mini-2024-07-18"])
 def test_a_known_model_costs_what_the_table_says(model: str) -> None:
