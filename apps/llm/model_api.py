@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -69,11 +70,11 @@ class ModelSerializer(StrictSerializer, serializers.ModelSerializer[ProviderMode
             if moved:
                 text = "Pipelines and the ledger name a model by this: make a new one."
                 raise serializers.ValidationError({name: [text] for name in moved})
-        own = {
-            name: getattr(known, name) for name in self.Meta.fields if known and name != "prices"
-        }
+        row = copy(known) if isinstance(known, ProviderModel) else ProviderModel()
+        for name, value in attrs.items():
+            setattr(row, name, value)
         try:
-            ProviderModel(**(own | attrs)).validate_constraints()
+            row.validate_constraints()
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages) from None
         return attrs
