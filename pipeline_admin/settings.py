@@ -227,6 +227,17 @@ LLM_STORE_COMPLETIONS = env.flag(
     False,
     help="The provider keeps its answers (OpenAI does), so that a lost one can be looked up.",
 )
+LLM_BACKGROUND = env.flag(
+    "LLM_BACKGROUND",
+    False,
+    help="Ask by background responses (OpenAI has them): a crash after sending resumes by id.",
+)
+LLM_BACKGROUND_TIMEOUT_S = env.number(
+    "LLM_BACKGROUND_TIMEOUT_S",
+    3600,
+    minimum=1,
+    help="Longest wait for a background response, in seconds; then the event is held.",
+)
 LLM_PRICE_INPUT = env.number(
     "LLM_PRICE_INPUT", 0, help="US dollars per million input tokens, for models without a price."
 )
@@ -357,6 +368,7 @@ CELERY_BEAT_SCHEDULE = {
         "sample_status": SAMPLE_INTERVAL_S,
         "reconcile": RECONCILE_INTERVAL_S,
         "watch_budgets": 10.0,
+        "watch_background": 10.0,
         "add_up_costs": 60.0,
         "run_backtests": 5.0,
         "run_batches": 5.0,

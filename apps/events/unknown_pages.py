@@ -15,8 +15,8 @@ from apps.llm.provider import LLMError
 
 TOO_LATE = "{} was not held for an unknown outcome any more, so nothing was done."
 NOT_FOUND = (
-    "The provider has no answer for {}: the request never reached it, or it is still at work. "
-    "The event stays held."
+    "The provider has no answer for {}: the request never reached it, it gave up on it, or it is "
+    "still at work. The event stays held."
 )
 
 

@@ -179,6 +179,6 @@ def get_details(event: Event) -> dict[str, Any]:
         "no_action": explain_no_action(event),
         "is_unknown": is_unknown(event, calls),
         "batch_wait": find_batch_wait(event, calls),
-        "can_look_up": can_look_up(),
+        "can_look_up": can_look_up(calls),
         "is_open": event.status in (Status.QUEUED, Status.RUNNING),
     }

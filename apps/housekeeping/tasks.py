@@ -8,7 +8,7 @@ from apps.backtests import runner
 from apps.dashboard import figures, heartbeats
 from apps.dashboard.live import announce
 from apps.housekeeping import health, reconciler, retention
-from apps.llm import batches, budget_watch, costs
+from apps.llm import background_watch, batches, budget_watch, costs
 
 
 @shared_task
@@ -36,6 +36,12 @@ def apply_retention() -> None:
 def watch_budgets() -> None:
     """Warn once where one is nearly used up; let held events go on as the money allows."""
     budget_watch.watch()
+
+
+@shared_task
+def watch_background() -> None:
+    """Stop or settle the background responses that no workflow waits for."""
+    background_watch.watch()
 
 
 @shared_task

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from apps.events.models import Event
 from apps.llm import breaker, limits
-from apps.llm.lanes import Lane
+from apps.llm.lanes import Lane, get_lane
+from apps.llm.limit_headers import SeenLimits
+from apps.llm.models import LLMCall
 from apps.llm.provider import Completion, LLMError
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
@@ -38,13 +40,22 @@ class Call:
 
 
 class Grant(Protocol):
-    """What a guard gave. One of the two is called, once."""
+    """What a guard gave. One of `settle`, `give_back` and `hand_over` is called, once."""
 
     def settle(self, outcome: Outcome, cost_usd: Decimal) -> None:
         """The call was made: this came of it, and was paid."""
 
     def give_back(self) -> None:
         """No call was made."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, by which another process can settle it; no two guards use one name."""
+
+    def hand_over(self, seen: SeenLimits) -> None:
+        """The provider took the call and works on: whoever reads the answer will settle it."""
+
+    def hold_on(self) -> None:
+        """The call is still at work."""
 
 
 def pass_breaker(call: Call) -> Grant:
@@ -71,11 +82,37 @@ class Seat:
         for grant in reversed(grants):
             grant.settle(outcome, cost_usd)
 
+    def as_json(self) -> dict[str, Any]:
+        """What `take_up` needs."""
+        return {name: value for grant in self.grants for name, value in grant.as_json().items()}
+
+    def hand_over(self, seen: SeenLimits) -> None:
+        """The call goes on without this process, and its row keeps what `as_json` said."""
+        grants, self.grants = self.grants, []
+        for grant in grants:
+            grant.hand_over(seen)
+
+    def hold_on(self) -> None:
+        """The call is still at work."""
+        for grant in self.grants:
+            grant.hold_on()
+
     def give_back(self) -> None:
         """No call was made; does nothing after `settle`."""
         grants, self.grants = self.grants, []
         for grant in reversed(grants):
             grant.give_back()
+
+
+def take_up(call: LLMCall) -> Seat:
+    """The seat of a call that was handed over, to be settled by this process."""
+    kept = call.kept_seat or {}
+    lane = get_lane(call.model, call.provider)
+    grants: list[Grant] = [breaker.Passage(lane, str(kept.get("probe", "")))]
+    if kept.get("taken_at"):
+        began_s = call.intended_at.timestamp()
+        grants.append(limits.Place.take_up(lane, call.event, kept, began_s))
+    return Seat(grants)
 
 
 @contextmanager

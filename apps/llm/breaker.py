@@ -16,11 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 
 from apps.dashboard.live import announce
 from apps.llm.lanes import Lane
+from apps.llm.limit_headers import SeenLimits
 from apps.llm.metrics import BREAKER_CHANGES
 from apps.llm.provider import (
     Completion,
@@ -174,6 +176,16 @@ class Passage:
             _spare_the_probe(outcome)
         code = outcome.code if isinstance(outcome, LLMError) else ""
         _try_to(lambda: _report(self.lane, self.probe, failed, code))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, for whoever settles it."""
+        return {"probe": self.probe} if self.probe else {}
+
+    def hand_over(self, seen: SeenLimits) -> None:
+        """That the provider took the request says nothing yet: its answer will."""
+
+    def hold_on(self) -> None:
+        """A probe that takes long gives way to another."""
 
     def give_back(self) -> None:
         """Nothing was sent: another call may be the probe."""

@@ -7,6 +7,7 @@ was paused and wakes up finds another fence, and its write changes nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -109,6 +110,9 @@ def reopen(call: LLMCall, event: Event, due_at: datetime | None = None) -> LLMCa
             run=event.run,
             intended_at=timezone.now(),
             batch_count=call.batch_count if call.run == event.run else 0,
+            response_id="",
+            is_response_open=False,
+            kept_seat=None,
             **_get_way(due_at),
             **charge.fields,
         )
@@ -135,13 +139,36 @@ def answer(
 
     The answer is paid and exists only here: a database that is away is waited for, up to 15 s.
     """
+    return _persist(lambda: _record(call, completion, problem, cost_usd, **fields))
+
+
+def keep_response(call: LLMCall, response_id: str, seat: dict[str, Any]) -> bool:
+    """Note the id under which the provider works on it: from here on anybody may ask for it.
+
+    False if the call was opened again meanwhile. As with an answer, a database that is away is
+    waited for: the id exists only here.
+    """
+    fields = {"response_id": response_id, "is_response_open": True, "kept_seat": seat}
+    is_kept = _persist(lambda: _update(call, (State.INTENT,), **fields))
+    if is_kept:
+        for name, value in fields.items():
+            setattr(call, name, value)
+    return is_kept
+
+
+def close_response(call: LLMCall) -> bool:
+    """Nothing will come of the id of a lost call any more: its outcome stays unknown."""
+    return _update(call, (State.UNKNOWN,), is_response_open=False)
+
+
+def _persist(write: Callable[[], bool]) -> bool:
     for pause_s in RECORD_PAUSES_S:
         try:
-            return _record(call, completion, problem, cost_usd, **fields)
+            return write()
         except (OperationalError, InterfaceError):
             close_old_connections()
             time.sleep(pause_s)
-    return _record(call, completion, problem, cost_usd, **fields)
+    return write()
 
 
 def _record(
@@ -179,10 +206,14 @@ def withdraw(call: LLMCall) -> bool:
     return moved
 
 
-def lose(call: LLMCall) -> bool:
-    """Intent or batch → unknown: sent, and no answer will be read any more."""
+def lose(call: LLMCall, *, may_look: bool = False) -> bool:
+    """Intent or batch → unknown: sent, and no answer will be read any more.
+
+    `may_look` where the provider may still have one under the id of its response.
+    """
+    fields = {"is_response_open": may_look, "kept_seat": None}
     with transaction.atomic(durable=True):
-        moved = _update(call, (State.INTENT, State.BATCH), state=State.UNKNOWN)
+        moved = _update(call, (State.INTENT, State.BATCH), state=State.UNKNOWN, **fields)
         if moved:
             budgets.keep_as_spent(call)
     return moved
@@ -208,7 +239,9 @@ def get_last_moment(call: LLMCall) -> float:
 
 
 def is_under_way(call: LLMCall) -> bool:
-    """Whether the process that sent it may still read the answer."""
+    """Whether the process that sent it may still read the answer, or anybody may by its id."""
+    if call.is_in_background:
+        return True
     if is_gone(call.owner):
         return False
     lease = timedelta(seconds=settings.LLM_TIMEOUT_S + LEASE_MARGIN_S)
@@ -222,6 +255,7 @@ def _settle(call: LLMCall, **fields: Any) -> bool:
     as spent already.
     """
     cost_usd = Decimal(str(fields.get("cost_usd", 0)))
+    fields |= {"is_response_open": False, "kept_seat": None}
     with transaction.atomic(durable=True):
         for state in (State.INTENT, State.BATCH, State.UNKNOWN):
             if _update(call, (state,), **fields):

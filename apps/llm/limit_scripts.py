@@ -116,6 +116,15 @@ return {{0, string.format('%.3f', turn - now)}}
 """
 )
 
+# KEYS: as above. ARGV: seat, seconds it is held from now on. Where it had ended, and others sit on
+# all seats, the call goes on all the same.
+RENEW = Script(f"""
+local clock = redis.call('TIME')
+local ends = tonumber(clock[1]) + tonumber(clock[2]) / 1000000 + tonumber(ARGV[2])
+redis.call('ZADD', KEYS[3], string.format('%.6f', ends), ARGV[1])
+redis.call('EXPIRE', KEYS[3], {KEEP_S})
+""")
+
 # KEYS: as above. ARGV: seat, tokens taken, tokens used, calls a minute, tokens a minute, 1 where
 # the call never left, its seconds (0: not known), pause in seconds, 1 where it was answered 429,
 # server's time when it was let go, calls a minute that went until now, event.

@@ -16,16 +16,18 @@ import threading
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from apps.events.models import Event
 from apps.llm.lanes import Lane
-from apps.llm.limit_scripts import SETTLE, TAKE
+from apps.llm.limit_headers import SeenLimits
+from apps.llm.limit_scripts import RENEW, SETTLE, TAKE
 from apps.llm.models import LLMCall
 from apps.llm.provider import (
     Completion,
@@ -68,7 +70,35 @@ class Place:
     seat: str
     tokens: int
     taken_at: str  # by the queue server's clock; empty: this process counts for itself
-    began_s: float
+    began_s: float  # Unix time: another process may settle it
+
+    @classmethod
+    def take_up(cls, lane: Lane, event: Event, kept: dict[str, Any], began_s: float) -> Place:
+        """The place of a call that was begun elsewhere, from what `as_json` said of it."""
+        seat, at = str(kept.get("seat", "")), str(kept.get("taken_at", ""))
+        return cls(lane, event, seat, int(kept.get("tokens", 0)), at, began_s)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data. Empty where this process counts for itself: nobody else can settle that."""
+        if not self.taken_at:
+            return {}
+        return {"seat": self.seat, "tokens": self.tokens, "taken_at": self.taken_at}
+
+    def hand_over(self, seen: SeenLimits) -> None:
+        """The call goes on without this process; obey what the provider said when it took it."""
+        pause_s = seen.get_pause_s(self.tokens) if settings.LLM_ADAPTIVE else 0.0
+        if self.taken_at and pause_s:
+            replace(self, seat="", tokens=0)._settle(0, 0.0, pause_s, False)
+        self._stand_up()
+
+    def hold_on(self) -> None:
+        """The call goes on: the seat is kept for as long again."""
+        if not (self.taken_at and self.lane.limits.concurrency):
+            return
+        try:
+            RENEW.run(_get_keys(self.lane), [self.seat, settings.LLM_TIMEOUT_S + SEAT_MARGIN_S])
+        except QueueError as error:
+            logger.warning("A seat was not kept: %s", error)
 
     def settle(self, outcome: Completion | LLMError, cost_usd: Decimal) -> None:
         """Count what was really used; obey what the provider says about its limits."""
@@ -78,7 +108,7 @@ class Place:
         pause_s = outcome.seen.get_pause_s(self.tokens) if settings.LLM_ADAPTIVE else 0.0
         is_limited = isinstance(outcome, RateLimited) and settings.LLM_ADAPTIVE
         if self.taken_at and (self.lane.limits.are_set or pause_s or is_limited):
-            seconds = time.monotonic() - self.began_s if isinstance(outcome, Completion) else 0.0
+            seconds = time.time() - self.began_s if isinstance(outcome, Completion) else 0.0
             self._settle(_get_used(outcome, self.tokens), seconds, pause_s, is_limited)
         self._stand_up()
 
@@ -128,10 +158,10 @@ def take(lane: Lane, event: Event, request: PreparedRequest) -> Place:
         )
     except QueueError:
         _take_alone(lane, tokens)
-        return Place(lane, event, seat, tokens, "", time.monotonic())
+        return Place(lane, event, seat, tokens, "", time.time())
     if not granted:
         raise LimitReached(retry_after_s=float(at))
-    return Place(lane, event, seat, tokens, at.decode(), time.monotonic())
+    return Place(lane, event, seat, tokens, at.decode(), time.time())
 
 
 def estimate_tokens(request: PreparedRequest) -> int:

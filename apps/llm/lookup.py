@@ -1,21 +1,25 @@
 """Look up an answer that never arrived, where the provider keeps what it has answered.
 
-With `LLM_STORE_COMPLETIONS` each request asks the provider to keep its answer (`store`), under a
-mark that names event, step and request. An answer found by that mark was paid, and is put on
-record under the fence of the call that was lost: nothing is paid a second time.
+One that it worked on in the background is asked for by its id. For the others, with
+`LLM_STORE_COMPLETIONS`, each request asks the provider to keep its answer (`store`), under a mark
+that names event, step and request. What is found was paid, and is put on record under the fence of
+the call that was lost: nothing is paid a second time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.conf import settings
 
 from apps.events.models import Event
-from apps.llm import ledger
+from apps.llm import background, ledger
+from apps.llm.admission import Seat, take_up
 from apps.llm.endpoints import get_endpoint
 from apps.llm.metrics import CALLS
 from apps.llm.models import LLMCall
 from apps.llm.pricing import get_cost_usd
-from apps.llm.provider import find_kept
+from apps.llm.provider import Completion, find_kept
 from apps.llm.step import read_completion
 from apps.pipelines.payload import PrepareError
 from apps.pipelines.prepare import prepare
@@ -35,9 +39,9 @@ class NotKept(Exception):
         )
 
 
-def can_look_up() -> bool:
-    """Whether requests ask the provider to keep what it answers."""
-    return bool(settings.LLM_STORE_COMPLETIONS)
+def can_look_up(calls: Iterable[LLMCall]) -> bool:
+    """Whether the provider may keep an answer of one of these."""
+    return bool(settings.LLM_STORE_COMPLETIONS) or any(call.is_response_open for call in calls)
 
 
 def look_up(event: Event) -> bool:
@@ -46,27 +50,44 @@ def look_up(event: Event) -> bool:
     Must not run inside a transaction. Raises NotKept, and `LLMError` where the provider can't be
     asked.
     """
-    if not can_look_up():
-        raise NotKept
     lost = [call for call in ledger.find_calls(event) if call.state == LLMCall.State.UNKNOWN]
+    if not can_look_up(lost):
+        raise NotKept
     return any([_settle(call, event) for call in lost])
 
 
 def _settle(call: LLMCall, event: Event) -> bool:
-    completion = find_kept(get_endpoint(call.provider), call.mark)
-    if completion is None:
-        return False
-    try:
-        request = prepare(event.pipeline_version, bytes(event.body.raw), event.body.content_type)
-    except PrepareError:
-        request = None
-    if request is None:
-        return False
-    _, problem, _ = read_completion(completion, request)
+    completion = find(call)
+    return completion is not None and record(call, event, completion)
+
+
+def find(call: LLMCall) -> Completion | None:
+    """What the provider has of it; None where nothing. Raises `LLMError`."""
+    if call.is_response_open:
+        return background.look_again(call)
+    if not settings.LLM_STORE_COMPLETIONS:
+        return None
+    return find_kept(get_endpoint(call.provider), call.mark)
+
+
+def record(call: LLMCall, event: Event, completion: Completion) -> bool:
+    """Put it on record as the call's answer; False where somebody else was first."""
+    problem = completion.problem
+    if not (problem or call.is_trial):  # what a trial's answer is worth is read with its version
+        try:
+            body = event.body
+            request = prepare(event.pipeline_version, bytes(body.raw), body.content_type)
+        except PrepareError:
+            request = None
+        if request is None:
+            return False
+        _, problem, _ = read_completion(completion, request)
     cost_usd = get_cost_usd(
         call.model, completion.input_tokens, completion.output_tokens, call.provider
     )
+    seat = take_up(call) if call.response_id else Seat()
     is_recorded = ledger.answer(call, completion, problem, cost_usd)
     if is_recorded:
+        seat.settle(completion, cost_usd)
         CALLS.labels("looked_up").inc()
     return is_recorded

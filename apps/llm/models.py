@@ -76,6 +76,11 @@ class LLMCall(models.Model):
     refusal = models.CharField(max_length=40, blank=True, default="", db_default="")  # of a batch
     saved_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0, db_default=0)
     is_unread = models.BooleanField(default=False, db_default=False)  # its event has not seen it
+    # A provider that works on it in the background: the id it is asked by, whether it may still be
+    # at work or keep an answer, and what limits and breaker gave for as long as the call lasts.
+    response_id = models.CharField(max_length=120, blank=True, default="", db_default="")
+    is_response_open = models.BooleanField(default=False, db_default=False)
+    kept_seat = models.JSONField(null=True, blank=True)
 
     objects = LLMCallQuerySet.as_manager()
 
@@ -96,6 +101,11 @@ class LLMCall(models.Model):
             models.Index(
                 fields=["intended_at"], name="llm_call_in_batch", condition=Q(state="batch")
             ),
+            models.Index(
+                fields=["intended_at"],
+                name="llm_call_in_background",
+                condition=Q(is_response_open=True),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -109,6 +119,11 @@ class LLMCall(models.Model):
             "step": self.step,
             "request": self.request_hash,
         }
+
+    @property
+    def is_in_background(self) -> bool:
+        """Whether the provider works on it, and anybody may ask for the answer by its id."""
+        return self.state == self.State.INTENT and self.is_response_open
 
     @property
     def is_trial(self) -> bool:

@@ -352,14 +352,15 @@ def parse_completion(raw: bytes, request_id: str) -> Completion:
         document = json.loads(raw)
         choices = document["choices"]
         usage = document.get("usage") or {}
-        tokens = (_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+        tokens = (count(usage, "prompt_tokens"), count(usage, "completion_tokens"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise OutcomeUnknown(code="llm_answer_unreadable") from None
     text, problem = _read_choice(choices[0] if isinstance(choices, list) and choices else None)
     return Completion(text, problem, *tokens, request_id)
 
 
-def _count(usage: Any, name: str) -> int:
+def count(usage: Any, name: str) -> int:
+    """Tokens by their name in what a provider calls usage; 0 where it does not tell."""
     value = usage.get(name)
     return value if isinstance(value, int) and 0 <= value < 2**31 else 0
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from django.conf import settings
+
 from apps.events.models import Event
-from apps.llm import ledger
-from apps.llm.admission import Seat, admit
+from apps.llm import background, ledger
+from apps.llm.admission import Seat, admit, take_up
 from apps.llm.batch_lane import WaitsInBatch, check_refusal, get_due
 from apps.llm.endpoints import get_endpoint
 from apps.llm.lanes import get_lane
@@ -19,6 +21,7 @@ from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.pricing import get_cost_usd
 from apps.llm.provider import CallTooLate, Completion, LLMError, OutcomeUnknown, complete
 from apps.llm.repair import get_due_repair, may_repair
+from apps.llm.responses_api import StillAtWork
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
 from workers.contracts import Verdict
@@ -30,11 +33,14 @@ PROBLEMS = {
     "answer_empty": "The model gave no answer.",
     "answer_refused": "The model refused to answer.",
     "answer_truncated": "The answer was cut off: the pipeline's token limit is too low for it.",
+    "answer_failed": "The provider gave up in the middle of its answer, and counts it.",
+    "answer_cancelled": "The answer was cancelled at the provider, which counts what it had done.",
     "answer_too_large": "The answer was too large to be read.",
     "answer_not_json": "The answer is not JSON.",
     "answer_not_text": "The answer holds characters that are no text.",
     "answer_off_schema": "The answer does not fit the schema.",
 }
+STOPPED = ("answer_failed", "answer_cancelled")
 
 
 class CallInFlight(LLMError):
@@ -118,6 +124,8 @@ def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> L
         return _use(usable[0], request)
     for call in calls:
         # Other requests count too: OPENAI_MODEL may have changed while one was under way.
+        if call.is_response_open and (found := _ask_by_id(call, event, version, request)):
+            return found
         _check_settled(call, event, version)
     repair = get_due_repair(calls, event, version, request)
     request, step = (repair, ledger.REPAIR) if repair else (request, ledger.STEP)
@@ -159,6 +167,42 @@ def get_hidden(call: LLMCall, request: PreparedRequest) -> Mapping[str, str]:
     return request.hidden if is_same else {}
 
 
+def _ask_by_id(
+    call: LLMCall, event: Event, version: PipelineVersion, request: PreparedRequest
+) -> LLMAnswer | None:
+    """The answer that the provider has in the background; None where none is to be waited for.
+
+    Raises `LLMError`, as `background.look` does.
+    """
+    request = replace(request, hidden=get_hidden(call, request))
+    if call.is_in_background:
+        return resume(call, version, request)
+    if not _may_send_again(call, event, version):
+        return None
+    # It may have come since it was given up: then nothing is sent, and nothing paid again.
+    completion = background.look_again(call, or_stop=True)
+    if completion and completion.problem not in STOPPED:
+        return _record(call, completion, version, request, Seat())
+    if completion:
+        ledger.answer(call, completion, completion.problem, _get_cost_usd(call, completion))
+    call.refresh_from_db()
+    return None
+
+
+def resume(call: LLMCall, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
+    """The answer of a call in the background, on record. Raises as `background.look` does."""
+    try:
+        completion = background.look(call)
+    except OutcomeUnknown as error:
+        raise _get_lost(version, error) from None
+    return _record(call, completion, version, request, take_up(call))
+
+
+def _may_send_again(call: LLMCall, event: Event, version: PipelineVersion) -> bool:
+    # A later run means that a person has seen the event held, and retried it all the same.
+    return version.on_unknown != OnUnknown.HOLD or call.run != event.run
+
+
 def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> None:
     """Raises CallInFlight, WaitsInBatch or OutcomeUnknown where another request might pay twice."""
     if call.state == State.BATCH and call.due_at:
@@ -167,8 +211,7 @@ def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> Non
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     if call.state not in (State.INTENT, State.UNKNOWN):
         return
-    # A later run means that a person has seen the event held, and retried it all the same.
-    if version.on_unknown == OnUnknown.HOLD and call.run == event.run:
+    if not _may_send_again(call, event, version):
         raise OutcomeUnknown
 
 
@@ -200,14 +243,15 @@ def ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat:
     """Send the request and put what comes back on record before anything else happens.
 
     `call` is its intent. Raises `LLMError`; a paid answer that can't be used is `AnswerInvalid`.
+    StillAtWork is one that the provider has begun in the background: see `resume`.
     """
     try:
-        with CALL_SECONDS.time():
-            endpoint = get_endpoint(call.provider)
-            completion = complete(endpoint, request.body, call.mark, ledger.get_last_moment(call))
+        completion = _send(call, request, seat)
+    except StillAtWork:
+        raise  # its row has the id by which it is asked for
     except OutcomeUnknown as error:
         ledger.lose(call)
-        lost = CallLost() if version.on_unknown == OnUnknown.CALL_AGAIN else error
+        lost = _get_lost(version, error)
         seat.settle(lost)
         raise lost from None
     except CallTooLate:
@@ -220,6 +264,23 @@ def ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat:
     return _record(call, completion, version, request, seat)
 
 
+def _send(call: LLMCall, request: PreparedRequest, seat: Seat) -> Completion:
+    endpoint = get_endpoint(call.provider)
+    with CALL_SECONDS.time():
+        if settings.LLM_BACKGROUND:
+            return background.begin(endpoint, call, seat)
+        return complete(endpoint, request.body, call.mark, ledger.get_last_moment(call))
+
+
+def _get_lost(version: PipelineVersion, error: OutcomeUnknown) -> OutcomeUnknown:
+    return CallLost() if version.on_unknown == OnUnknown.CALL_AGAIN else error
+
+
+def _get_cost_usd(call: LLMCall, completion: Completion) -> Decimal:
+    tokens = (completion.input_tokens, completion.output_tokens)
+    return get_cost_usd(call.model, *tokens, call.provider)
+
+
 def _record(
     call: LLMCall,
     completion: Completion,
@@ -228,14 +289,15 @@ def _record(
     seat: Seat,
 ) -> LLMAnswer:
     answer, problem, sentence = read_completion(completion, request)
-    cost_usd = get_cost_usd(
-        request.model, completion.input_tokens, completion.output_tokens, request.provider
-    )
-    COST_USD.inc(float(cost_usd))
+    cost_usd = _get_cost_usd(call, completion)
     is_recorded = ledger.answer(call, completion, problem, cost_usd)
-    seat.settle(completion, cost_usd)
+    # Of a response that two have looked at, one counts what it cost.
+    if is_recorded or not call.response_id:
+        COST_USD.inc(float(cost_usd))
+        seat.settle(completion, cost_usd)
     if not is_recorded:
-        # We were given up for lost, and the request was sent again: that answer counts.
+        # We were given up for lost, and the request was sent again, or another has looked at the
+        # same response: what is on record counts.
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     if problem:
         raise AnswerInvalid(

@@ -6,17 +6,30 @@ The same request is asked once, whoever asked it: an answer on record is reused,
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.conf import settings
+
 from apps.events.models import Event
 from apps.llm import ledger
-from apps.llm.admission import admit
+from apps.llm.admission import Seat, admit
+from apps.llm.background import LEAST_WAIT_S
 from apps.llm.lanes import get_lane
 from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.provider import OutcomeUnknown
-from apps.llm.step import IN_FLIGHT_WAIT_S, PROBLEMS, AnswerInvalid, CallInFlight, ask
+from apps.llm.responses_api import StillAtWork
+from apps.llm.step import (
+    IN_FLIGHT_WAIT_S,
+    PROBLEMS,
+    AnswerInvalid,
+    CallInFlight,
+    LLMAnswer,
+    ask,
+    resume,
+)
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
 
@@ -50,15 +63,51 @@ def try_once(
     if known:
         ledger.reuse(known)
         return read_trial(known, request)
-    with admit(event, version, request, get_lane(request.model, request.provider)) as seat:
-        call = _claim(event, request, step, again=again)
-        try:
-            answer = ask(call, version, request, seat).answer
-            problem = ""
-        except AnswerInvalid as error:
-            answer, problem = None, str(error)
+    call, answer, problem = _try(event, version, request, step, again=again)
     call.refresh_from_db()
     return Trial(answer, problem, call.cost_usd, _get_latency_s(call), is_reused=False)
+
+
+def _try(
+    event: Event, version: PipelineVersion, request: PreparedRequest, step: str, *, again: bool
+) -> tuple[LLMCall, object, str]:
+    """Call, answer, and its problem. Raises `LLMError`."""
+    call = event.llm_calls.filter(step=step, request_hash=request.hash).first()
+    try:
+        if call and call.is_in_background:  # of a process that died, or did not wait so long
+            return call, _wait_for(call, version, request).answer, ""
+        with admit(event, version, request, get_lane(request.model, request.provider)) as seat:
+            call = _claim(event, request, step, again=again)
+            return call, _ask(call, version, request, seat).answer, ""
+    except AnswerInvalid as error:
+        if call is None:
+            raise
+        return call, None, str(error)
+
+
+def _ask(
+    call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat: Seat
+) -> LLMAnswer:
+    try:
+        return ask(call, version, request, seat)
+    except StillAtWork:
+        return _wait_for(call, version, request)
+
+
+def _wait_for(call: LLMCall, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
+    """The answer of a call in the background: somebody waits here, for LLM_TIMEOUT_S at most.
+
+    Raises StillAtWork then: trying once more goes on waiting for the same call.
+    """
+    deadline = time.monotonic() + settings.LLM_TIMEOUT_S
+    while True:
+        call.refresh_from_db()
+        try:
+            return resume(call, version, request)
+        except StillAtWork as error:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(error.retry_after_s or LEAST_WAIT_S)
 
 
 def _claim(event: Event, request: PreparedRequest, step: str, *, again: bool) -> LLMCall:

@@ -1,0 +1,43 @@
+"""Asking in the background, as the worker does it: once for each time that the workflow wakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.events.models import Event, Step
+from apps.llm.models import LLMCall
+from apps.llm.provider import LLMError, OutcomeUnknown
+from apps.llm.responses_api import StillAtWork
+from tests.llm.conftest import Ask
+
+
+def begin(ask: Ask, event: Event) -> LLMCall:
+    """Hand the event's request over; its call, of which the provider has told the id."""
+    with pytest.raises(StillAtWork):
+        ask(event)
+    call = event.llm_calls.latest("pk")
+    assert (call.state, call.is_response_open, bool(call.response_id)) == ("intent", True, True)
+    return call
+
+
+def fail_with(ask: Ask, event: Event, error: type[LLMError]) -> LLMError:
+    """The very error with which the next attempt ends."""
+    with pytest.raises(error) as caught:
+        ask(event)
+    assert type(caught.value) is error
+    return caught.value
+
+
+def hold(ask: Ask, event: Event) -> None:
+    """The next attempt ends as unknown, and holds the event as the worker does."""
+    with pytest.raises(OutcomeUnknown) as caught:
+        ask(event)
+    assert event.hold(Step.LLM, caught.value.code, str(caught.value))
+
+
+def grow_old(call: LLMCall, seconds: float) -> None:
+    """As if it had been begun so much earlier."""
+    from datetime import timedelta
+
+    earlier = call.intended_at - timedelta(seconds=seconds)
+    LLMCall.objects.filter(pk=call.pk).update(intended_at=earlier)
