@@ -35,7 +35,7 @@ FEW = 10
 # Nothing goes wrong here, or nothing that another row would not show as well.
 OF_FEW = {
     *("ok", "504 ok", "524 ok", "408 409 425 ok", "400", "redirect"),
-    *("not-json", "wrong-schema ok", "truncated"),
+    *("not-json", "wrong-schema ok", "truncated", "429:7 ok"),
     " ".join([*["429:7"] * 6, "ok"]),
 }
 THREADS = 8
@@ -66,10 +66,10 @@ class Row:
         return FEW if " ".join(self.plan) in OF_FEW else EVENTS
 
 
-def read_rows() -> Iterator[Any]:
-    """The table of the documentation, one test parameter a row."""
+def read_rows(chapter: str) -> Iterator[Any]:
+    """A table of the documentation, one test parameter a row."""
     page = (BASE_DIR / "docs" / "llm-outcomes.md").read_text(encoding="utf-8")
-    table = page.partition("## The table")[2].partition("\n## ")[0]
+    table = page.partition(f"\n## {chapter}\n")[2].partition("\n## ")[0]
     for line in re.findall(r"^\| (?!The provider)(.+) \|$", table, re.MULTILINE):
         happens, _, ledger, requests, attempts, waits, *end = map(str.strip, line.split("|"))
         status, code, plan = end
@@ -85,7 +85,8 @@ def read_rows() -> Iterator[Any]:
         yield pytest.param(row, id=happens.replace("`", ""))
 
 
-ROWS = list(read_rows())
+ROWS = list(read_rows("The table"))
+BACKGROUND_ROWS = list(read_rows("In the background"))
 
 
 class PlayedTemporal:
@@ -198,6 +199,22 @@ def check_waits(row: Row, waits: list[float]) -> None:
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.django_db(transaction=True)
 def test_a_provider_is_asked_as_often_as_planned(
+    row: Row, provider: FakeLLM, temporal: PlayedTemporal, helpdesk: Source, settings: Any
+) -> None:
+    play(row, provider, temporal, helpdesk, settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", BACKGROUND_ROWS)
+@pytest.mark.django_db(transaction=True)
+def test_a_response_is_begun_as_often_as_planned(
+    row: Row, provider: FakeLLM, temporal: PlayedTemporal, helpdesk: Source, settings: Any
+) -> None:
+    settings.LLM_BACKGROUND = True
+    play(row, provider, temporal, helpdesk, settings)
+
+
+def play(
     row: Row, provider: FakeLLM, temporal: PlayedTemporal, helpdesk: Source, settings: Any
 ) -> None:
     events = make_events(helpdesk, provider, row)

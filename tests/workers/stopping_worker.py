@@ -31,9 +31,12 @@ from pipeline_admin.bootstrap.processes import tie_to_this_process
 STATEMENTS = {
     "before_intent": ('INSERT INTO "llm_llmcall"', "intent"),
     "answer_committed": ('UPDATE "events_event"', "running"),
+    "id_committed": ('UPDATE "events_event"', "running"),
 }
 # At the connection to the provider; before the first statement of any kind after it.
 AFTER_INTENT, ANSWER_READ = "after_intent", "answer_read"
+# The answer was read by the id; and that is on record.
+FOUND, FOUND_COMMITTED = "found", "found_committed"
 REQUEST_SENT = "request_sent"  # known to the provider only
 TIMEOUT_S = 120
 
@@ -61,6 +64,15 @@ def arm(point: str) -> None:
         connected = threading.Event()
         watch_connections(connected.set)
         watch_statements(lambda sql, values: stop() if connected.is_set() else None)
+    elif point == FOUND:
+        watch_findings(stop)
+    elif point == FOUND_COMMITTED:
+        # Not where the event is shown as waiting, but with the step that comes after the answer.
+        watch_statements(
+            lambda sql, values: (
+                stop() if sql.startswith('UPDATE "events_event"') and "deliver" in values else None
+            )
+        )
     elif point in STATEMENTS:
         beginning, value = STATEMENTS[point]
         watch_statements(
@@ -79,6 +91,22 @@ def watch_connections(tell: Callable[[], None]) -> None:
             tell()
 
     sys.addaudithook(hook)
+
+
+def watch_findings(tell: Callable[[], None]) -> None:
+    """Tell of each answer that was read by an id, before the transaction that records it begins."""
+    before = ""
+
+    def watch(sql: str, values: Sequence[Any]) -> None:
+        nonlocal before
+        if not threading.current_thread().name.startswith("ask"):
+            return
+        # Who begins a call asks for budgets between the ledger's rows and the intent.
+        if before.startswith("SELECT") and "llm_llmcall" in before and not sql.startswith("SELECT"):
+            tell()
+        before = sql
+
+    watch_statements(watch)
 
 
 def watch_statements(tell: Callable[[str, Sequence[Any]], None]) -> None:
