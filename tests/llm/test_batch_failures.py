@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from apps.events.models import Event
 from apps.llm import batches
@@ -314,6 +316,33 @@ def test_two_processes_never_work_on_one_batch(make_waiting: MakeWaiting, settin
     LLMBatch.objects.update(leased_until=None)
     assert second.take(60)
     assert not first.change(state="uploaded")
+
+
+def test_many_processes_at_once_send_each_call_once(
+    make_waiting: MakeWaiting, fake_llm: FakeLLM, settings: Any
+) -> None:
+    settings.LLM_BATCH_CALLS = 5
+    for number in range(20):
+        make_waiting(f"e{number}")
+    start = threading.Barrier(6)
+
+    def work() -> None:
+        start.wait()
+        try:
+            for _ in range(6):
+                batches.run_due()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run_round(6)
+    assert dict(fake_llm.calls) == {f"e{number}": 1 for number in range(20)}
+    assert set(get_states().values()) == {"answered"}
+    assert sum(LLMBatch.objects.values_list("answered", flat=True)) == 20
 
 
 def test_a_process_that_stood_still_creates_nothing_any_more(
