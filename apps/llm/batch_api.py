@@ -20,6 +20,7 @@ READ = Needs("events:read", "llm.view_llmbatch")
 class BatchSerializer(serializers.ModelSerializer[LLMBatch]):
     """Calls that went to the provider together. Costs are known for those that are answered."""
 
+    provider = serializers.CharField(help_text="Its slug; empty: the provider of the settings.")
     size = serializers.IntegerField(help_text="Calls.")
     waiting = serializers.IntegerField(help_text="Calls of which nothing came back yet.")
     lost = serializers.IntegerField(help_text="Calls of unknown outcome.")
@@ -32,7 +33,7 @@ class BatchSerializer(serializers.ModelSerializer[LLMBatch]):
     class Meta:
         model = LLMBatch
         fields = [
-            *("id", "model", "state", "provider_status", "size", "waiting"),
+            *("id", "provider", "model", "state", "provider_status", "size", "waiting"),
             *("answered", "refused", "lost", "cost_usd", "saved_usd"),
             *("created_at", "due_at", "finished_at", "problem"),
         ]

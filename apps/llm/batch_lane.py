@@ -49,12 +49,14 @@ def get_due(
     mine = [call for call in calls if call.run == event.run]
     now = timezone.now()
     due_at = min((call.due_at for call in mine if call.due_at), default=now + wait)
-    is_used_up = any(
-        call.batch_count >= MAX_BATCHES or call.refusal == NOT_TAKEN
-        for call in same
-        if call.run == event.run
-    )
+    is_used_up = any(_is_used_up(call) for call in same if call.run == event.run)
     return None if is_used_up or due_at - now < wait / 2 else due_at
+
+
+def _is_used_up(call: LLMCall) -> bool:
+    """Whether batches had their try. A call that was made directly since is made so again."""
+    was_made_directly = call.batch_count > 0 and call.due_at is None
+    return was_made_directly or call.batch_count >= MAX_BATCHES or call.refusal == NOT_TAKEN
 
 
 def check_refusal(call: LLMCall, event: Event) -> None:

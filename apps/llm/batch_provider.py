@@ -24,6 +24,7 @@ from apps.llm.provider import (
 
 TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT_S = 120.0  # of one write, not of all
+FILE_TIMEOUT_S = 120.0
 MARK = "pipeline_batch"
 PAGE = 100
 ENDPOINT: Final = "/v1/chat/completions"
@@ -130,7 +131,16 @@ def reading(endpoint: Endpoint, file_id: str) -> Iterator[Iterator[bytes]]:
         sending(),
         files.with_streaming_response.content(file_id, timeout=TIMEOUT_S) as response,
     ):
-        yield response.iter_bytes()
+        yield _within(FILE_TIMEOUT_S, response.iter_bytes())
+
+
+def _within(seconds: float, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A file that drips is given up: what was read of it stays settled."""
+    deadline = time.monotonic() + seconds
+    for chunk in chunks:
+        if time.monotonic() > deadline:
+            raise ProviderFailed("The provider sends its results too slowly.")
+        yield chunk
 
 
 def _read(response: Any, deadline: float | None = None) -> dict[str, Any]:

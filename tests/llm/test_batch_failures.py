@@ -149,6 +149,18 @@ def test_without_a_batch_interface_the_call_is_made_directly(
     assert fake_llm.calls["e1"] == 1
 
 
+def test_a_direct_call_that_fails_then_is_made_directly_again(
+    make_waiting: MakeWaiting, fake_llm: FakeLLM
+) -> None:
+    fake_llm.plan("e1", "500", "ok")
+    event = make_waiting("e1")
+    fake_llm.desk.plan("create", "404")
+    run_round(2)
+    assert take_step(event) == "llm_provider_failed"
+    assert take_step(event) == "ok"
+    assert fake_llm.desk.asked["create"] == 1
+
+
 def test_a_provider_that_is_down_for_half_the_wait_is_asked_directly(
     make_waiting: MakeWaiting, fake_llm: FakeLLM
 ) -> None:

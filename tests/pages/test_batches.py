@@ -52,7 +52,7 @@ def test_a_batch_that_was_not_taken_says_why(
     run_round()
     html = text_of(sign_in(vera).get("/batches/"))
     assert "The provider refused the request (HTTP 404)." in html
-    assert "1 not run" in html
+    assert "1 unpaid" in html
 
 
 def test_older_batches_are_on_the_next_page(
@@ -81,16 +81,16 @@ def test_an_event_says_that_it_waits_since_when_and_until_when(
 ) -> None:
     event = make_waiting("e1")
     html = text_of(sign_in(vera).get(f"/events/{event.public_id}/"))
-    assert "Its call waits for the next batch" in html
+    assert "its call waits for the next batch" in html
     assert "Waits in a batch" in html
     assert "Discard…" not in html
     run_round()
     html = text_of(sign_in(vera).get(f"/events/{event.public_id}/"))
-    assert "Its call is in a batch of the provider" in html
+    assert "its call is in a batch of the provider" in html
     run_round()
     take_step(event)
     html = text_of(sign_in(vera).get(f"/events/{event.public_id}/"))
-    assert "Its call" not in html
+    assert "goes on by itself" not in html.partition("Timeline")[0]
     assert "Saved by the batch" in html
 
 
