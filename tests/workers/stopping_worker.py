@@ -95,16 +95,17 @@ def watch_connections(tell: Callable[[], None]) -> None:
 
 def watch_findings(tell: Callable[[], None]) -> None:
     """Tell of each answer that was read by an id, before the transaction that records it begins."""
-    before = ""
+    ledger_read = False
 
     def watch(sql: str, values: Sequence[Any]) -> None:
-        nonlocal before
+        nonlocal ledger_read
         if not threading.current_thread().name.startswith("ask"):
             return
-        # Who begins a call asks for budgets between the ledger's rows and the intent.
-        if before.startswith("SELECT") and "llm_llmcall" in before and not sql.startswith("SELECT"):
+        if sql.startswith("SELECT"):
+            # Who begins a call asks for budgets between the ledger's rows and the intent.
+            ledger_read = "llm_budget" not in sql and (ledger_read or '"llm_llmcall"' in sql)
+        elif ledger_read:
             tell()
-        before = sql
 
     watch_statements(watch)
 
