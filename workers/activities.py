@@ -99,9 +99,14 @@ def do_ask(step: StepInput) -> StepResult:
     try:
         answer = call_once(event, event.pipeline_version, request)
     except LLMError as error:
-        return recording.record_failure(event, asking, error)
+        return recording.record_failure(event, asking, error, error.route)
     return recording.record_answer(
-        event, asking, answer.answer, cost_usd=answer.cost_usd, reused=answer.reused
+        event,
+        asking,
+        answer.answer,
+        cost_usd=answer.cost_usd,
+        reused=answer.reused,
+        route=answer.route,
     )
 
 

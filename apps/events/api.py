@@ -45,8 +45,25 @@ RELATED = ("source", "pipeline_version__pipeline")
 MAX_RECOVERED = 500  # events in one request; it answers within seconds, and who has more asks again
 
 
+class PassedOverSerializer(serializers.Serializer[Any]):
+    """A model that was down, and the machine word of why."""
+
+    provider = serializers.CharField(help_text="Slug; empty is the provider of the settings.")
+    model = serializers.CharField()
+    code = serializers.CharField()
+
+
+class RouteSerializer(serializers.Serializer[Any]):
+    """The model that answered or decided, and those that were passed over before."""
+
+    provider = serializers.CharField(help_text="Slug; empty is the provider of the settings.")
+    model = serializers.CharField()
+    passed_over = PassedOverSerializer(many=True)
+
+
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     cost_usd = serializers.FloatField()
+    route = RouteSerializer(allow_null=True, help_text="Where a model was asked; else null.")
 
     class Meta:
         model = Attempt
@@ -61,6 +78,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
             "error",
             "http_status",
             "cost_usd",
+            "route",
         ]
         read_only_fields = fields
 

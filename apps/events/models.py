@@ -327,6 +327,8 @@ class Attempt(models.Model):
     error = models.CharField(max_length=500, blank=True)
     http_status = models.PositiveIntegerField(null=True)
     cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
+    # Of a step that asks a model: {provider, model, passed_over: [{provider, model, code}]}.
+    route = models.JSONField(null=True)
 
     class Meta:
         ordering = ["started_at", "id"]

@@ -50,13 +50,20 @@ class Try:
 
 
 def record_answer(
-    event: Event, tried: Try, answer: object, *, cost_usd: Decimal, reused: bool
+    event: Event,
+    tried: Try,
+    answer: object,
+    *,
+    cost_usd: Decimal,
+    reused: bool,
+    route: dict[str, Any] | None = None,
 ) -> StepResult:
-    """The model answered, or had answered this request before."""
+    """A model answered, or had answered this request before: `route` says which."""
     with transaction.atomic():
         if not event.keep_answer(answer, get_cost(event)):
             return GONE
-        _write(event, tried, Outcome.REUSED if reused else Outcome.OK, cost_usd=cost_usd)
+        outcome = Outcome.REUSED if reused else Outcome.OK
+        _write(event, tried, outcome, cost_usd=cost_usd, route=route)
     return StepResult(Verdict.DONE, tried.step)
 
 
@@ -78,7 +85,9 @@ def record_filtered(event: Event, tried: Try) -> StepResult:
     return StepResult(Verdict.FILTERED, tried.step)
 
 
-def record_failure(event: Event, tried: Try, error: StepError) -> StepResult:
+def record_failure(
+    event: Event, tried: Try, error: StepError, route: dict[str, Any] | None = None
+) -> StepResult:
     """The attempt did not succeed; what follows is the error's own decision."""
     with transaction.atomic():
         if not _note(event, tried.step, error):
@@ -92,6 +101,7 @@ def record_failure(event: Event, tried: Try, error: StepError) -> StepResult:
                 error_code=error.code[:60],
                 error=str(error)[:500],
                 http_status=error.http_status,
+                route=route,
             )
     return StepResult(error.verdict, tried.step, error.code, error.retry_after_s)
 

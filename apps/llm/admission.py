@@ -37,6 +37,7 @@ class Call:
     version: PipelineVersion
     request: PreparedRequest
     lane: Lane
+    has_stand_in: bool = False
 
 
 class Grant(Protocol):
@@ -59,7 +60,7 @@ class Grant(Protocol):
 
 
 def pass_breaker(call: Call) -> Grant:
-    return breaker.ask(call.lane)
+    return breaker.ask(call.lane, books=not call.has_stand_in)
 
 
 def take_place(call: Call) -> Grant:
@@ -117,7 +118,12 @@ def take_up(call: LLMCall) -> Seat:
 
 @contextmanager
 def admit(
-    event: Event, version: PipelineVersion, request: PreparedRequest, lane: Lane
+    event: Event,
+    version: PipelineVersion,
+    request: PreparedRequest,
+    lane: Lane,
+    *,
+    has_stand_in: bool = False,
 ) -> Iterator[Seat]:
     """Ask the breaker, then the limits. Raises the `LLMError` of the one that refuses.
 
@@ -125,7 +131,7 @@ def admit(
     transaction (see `ledger.open_call`). Must not run inside a transaction.
     """
     seat = Seat()
-    call = Call(event, version, request, lane)
+    call = Call(event, version, request, lane, has_stand_in)
     try:
         for guard in GUARDS:
             seat.grants.append(guard(call))

@@ -193,14 +193,17 @@ class Passage:
             _try_to(lambda: GIVE_BACK.run([_get_key(self.lane.id)], [self.probe]))
 
 
-def ask(lane: Lane) -> Passage:
-    """Leave for one call. Raises BreakerOpen with the time until its turn to try."""
+def ask(lane: Lane, *, books: bool = True) -> Passage:
+    """Leave for one call. Raises BreakerOpen with the time until its turn to try.
+
+    Who does not come back at that time, as another model stands in, `books` none.
+    """
     if not settings.LLM_BREAKER_FAILURES:
         return Passage(lane)
     token = uuid.uuid4().hex
     probe_s = settings.LLM_TIMEOUT_S + PROBE_MARGIN_S
     try:
-        word, wait_s = ASK.run([_get_key(lane.id)], [token, probe_s, SPREAD_S])
+        word, wait_s = ASK.run([_get_key(lane.id)], [token, probe_s, SPREAD_S if books else 0])
     except QueueError:
         return Passage(lane)
     if word == b"wait":

@@ -31,6 +31,7 @@ class Lane:
     provider: str
     model: str
     limits: ModelLimits = ModelLimits()
+    context_tokens: int = 0  # of prompt and answer together; 0 is not known
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
@@ -46,11 +47,11 @@ def get_lane(model: str, provider: str = "") -> Lane:
     row = find_model(provider, model) or ProviderModel()
     own = (row.requests_per_minute, row.tokens_per_minute, row.concurrency)
     if provider:
-        return Lane(provider, model, ModelLimits(*own))
+        return Lane(provider, model, ModelLimits(*own), row.context_tokens)
     host = urlsplit(settings.OPENAI_BASE_URL).netloc.rpartition("@")[2] or "api.openai.com"
     general = (
         *(settings.LLM_REQUESTS_PER_MINUTE, settings.LLM_TOKENS_PER_MINUTE),
         settings.LLM_CONCURRENCY,
     )
     limits = ModelLimits(*(mine or theirs for mine, theirs in zip(own, general, strict=True)))
-    return Lane(host, model, limits)
+    return Lane(host, model, limits, row.context_tokens)

@@ -48,10 +48,12 @@ def open_call(
     number: int = 1,
     step: str = STEP,
     due_at: datetime | None = None,
+    seen: list[LLMCall] | None = None,
 ) -> LLMCall | None:
     """A new intent, on disk when this returns; None where somebody else wrote it first.
 
-    With `due_at` it waits for a batch instead, whose price it reserves.
+    With `due_at` it waits for a batch instead, whose price it reserves. With `seen` only if those
+    are still all of the event's own calls: of two workers at different models one is first.
 
     Asking the same request again after an answer that can't be used is a row of its own (llm#2),
     so that every paid answer stays on record. `number` comes from the caller, who has looked:
@@ -71,6 +73,8 @@ def open_call(
             ) as charge,
             transaction.atomic(durable=True),
         ):
+            if seen is not None and not _is_unchanged(event, seen):
+                return None
             call = LLMCall.objects.create(
                 event=event,
                 step=named,
@@ -90,11 +94,16 @@ def open_call(
         return None
 
 
-def reopen(call: LLMCall, event: Event, due_at: datetime | None = None) -> LLMCall | None:
+def reopen(
+    call: LLMCall,
+    event: Event,
+    due_at: datetime | None = None,
+    seen: list[LLMCall] | None = None,
+) -> LLMCall | None:
     """Refused or unknown → intent under the next fence; None if somebody else was first.
 
-    With `due_at` as `open_call` does. What an unknown call may have cost stays spent. Raises
-    what `budgets.charging` does.
+    With `due_at` and `seen` as `open_call` does. What an unknown call may have cost stays spent.
+    Raises what `budgets.charging` does.
     """
     waits = not call.is_trial
     with (
@@ -103,6 +112,8 @@ def reopen(call: LLMCall, event: Event, due_at: datetime | None = None) -> LLMCa
         ) as charge,
         transaction.atomic(durable=True),
     ):
+        if seen is not None and not _is_unchanged(event, seen):
+            return None
         moved = _update(
             call,
             (State.REFUSED, State.UNKNOWN),
@@ -130,6 +141,13 @@ def _get_way(due_at: datetime | None) -> dict[str, Any]:
     else:
         way = {"state": State.BATCH, "owner": ""}
     return way | {"due_at": due_at, "batch": None, "refusal": ""}
+
+
+def _is_unchanged(event: Event, seen: list[LLMCall]) -> bool:
+    """Part of the caller's transaction, which nobody else who asks so overtakes."""
+    Event.objects.select_for_update(no_key=True).only("pk").get(pk=event.pk)
+    now = event.llm_calls.own().order_by("-pk").values_list("pk", "fence", "state")
+    return list(now) == [(call.pk, call.fence, call.state) for call in seen]
 
 
 def answer(
@@ -216,6 +234,8 @@ def lose(call: LLMCall, *, may_look: bool = False) -> bool:
         moved = _update(call, (State.INTENT, State.BATCH), state=State.UNKNOWN, **fields)
         if moved:
             budgets.keep_as_spent(call)
+    if moved:
+        call.state = State.UNKNOWN
     return moved
 
 

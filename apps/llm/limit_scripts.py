@@ -53,7 +53,8 @@ end
 """
 
 # KEYS: lane, appointments, seats. ARGV: event, tokens, calls a minute, tokens a minute, calls at
-# once, seat, seconds a seat is held at most. {1, server's time} or {0, seconds to wait}.
+# once, seat, seconds a seat is held at most. {1, server's time} or {0, seconds to
+# wait, seconds that the provider wants no call for}.
 TAKE = Script(
     RATES
     + f"""
@@ -112,7 +113,7 @@ end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.6f', now - {TICKET_KEPT_S}))
 redis.call('ZADD', KEYS[2], string.format('%.6f', turn), ARGV[1])
 redis.call('EXPIRE', KEYS[2], {KEEP_S})
-return {{0, string.format('%.3f', turn - now)}}
+return {{0, string.format('%.3f', turn - now), string.format('%.3f', state.paused - now)}}
 """
 )
 

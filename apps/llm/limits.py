@@ -59,6 +59,7 @@ class LimitReached(LLMError):
     code = "llm_limit_reached"
     verdict = Verdict.WAIT
     message = "The limits of the model are used up for the moment: the event waits for its turn."
+    paused_s = 0.0  # for which the provider itself wants no call
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def take(lane: Lane, event: Event, request: PreparedRequest) -> Place:
     seat = uuid.uuid4().hex
     limits = lane.limits
     try:
-        granted, at = TAKE.run(
+        granted, at, *paused_s = TAKE.run(
             _get_keys(lane),
             [
                 *(event.pk.hex, tokens),
@@ -160,7 +161,9 @@ def take(lane: Lane, event: Event, request: PreparedRequest) -> Place:
         _take_alone(lane, tokens)
         return Place(lane, event, seat, tokens, "", time.time())
     if not granted:
-        raise LimitReached(retry_after_s=float(at))
+        refusal = LimitReached(retry_after_s=float(at))
+        refusal.paused_s = float(paused_s[0])
+        raise refusal
     return Place(lane, event, seat, tokens, at.decode(), time.time())
 
 

@@ -45,6 +45,9 @@ _clients: dict[tuple[Endpoint, float], openai.OpenAI] = {}
 _clients_lock = threading.Lock()
 
 
+Route = dict[str, Any]  # {provider, model, passed_over: [{provider, model, code}]}
+
+
 class LLMError(Exception):
     """A call that gave no usable answer. `str()` is a sentence; it never quotes the provider.
 
@@ -56,6 +59,7 @@ class LLMError(Exception):
     permanent = False
     verdict = Verdict.FAILED
     message = "The model could not be asked."
+    route: Route | None = None  # who was asked, and who was passed over before
 
     def __init__(
         self,

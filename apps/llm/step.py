@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -13,14 +13,30 @@ from apps.events.models import Event
 from apps.llm import background, ledger
 from apps.llm.admission import Seat, admit, take_up
 from apps.llm.batch_lane import WaitsInBatch, check_refusal, get_due
+from apps.llm.chain import (
+    Refusal,
+    build_chain,
+    check_room,
+    decide,
+    find_begun,
+    get_route,
+    is_down,
+)
 from apps.llm.endpoints import get_endpoint
 from apps.llm.lanes import get_lane
 from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD, MASKED
 from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.pricing import get_cost_usd
-from apps.llm.provider import CallTooLate, Completion, LLMError, OutcomeUnknown, complete
-from apps.llm.repair import get_due_repair, may_repair
+from apps.llm.provider import (
+    CallTooLate,
+    Completion,
+    LLMError,
+    OutcomeUnknown,
+    Route,
+    complete,
+)
+from apps.llm.repair import may_repair
 from apps.llm.responses_api import StillAtWork
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
@@ -81,11 +97,15 @@ class AnswerInvalid(LLMError):
 
 @dataclass(frozen=True)
 class LLMAnswer:
-    """`answer` is JSON, or text where the version has no schema. `cost_usd` is 0 if reused."""
+    """`answer` is JSON, or text where the version has no schema. `cost_usd` is 0 if reused.
+
+    `route` tells which model answered, and which were passed over.
+    """
 
     answer: object
     cost_usd: Decimal
     reused: bool
+    route: Route | None = field(default=None, compare=False)
 
 
 def call_once(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
@@ -117,27 +137,74 @@ def _call_and_repair(event: Event, version: PipelineVersion, request: PreparedRe
 
 
 def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
-    calls = ledger.find_calls(event)
-    # Whatever its hash: an event keeps its version, so that only OPENAI_MODEL can have changed.
-    usable = [call for call in calls if call.state == State.ANSWERED and not call.problem]
-    if usable:
-        return _use(usable[0], request)
-    for call in calls:
-        # Other requests count too: OPENAI_MODEL may have changed while one was under way.
-        if call.is_response_open and (found := _ask_by_id(call, event, version, request)):
-            return found
-        _check_settled(call, event, version)
-    repair = get_due_repair(calls, event, version, request)
-    request, step = (repair, ledger.REPAIR) if repair else (request, ledger.STEP)
-    same = [call for call in calls if call.request_hash == request.hash]
+    """Ask the first model of the chain that is not down."""
+    chain = build_chain(version, request)
+    refusals: list[Refusal] = []
+    for link in chain:
+        calls = ledger.find_calls(event)
+        # Whoever was asked, and whatever its hash: an answer on record is the event's.
+        usable = [call for call in calls if call.state == State.ANSWERED and not call.problem]
+        if usable:
+            return _use(usable[0], request)
+        for call in calls:
+            # Other requests count too: OPENAI_MODEL may have changed while one was under way.
+            if call.is_response_open and (found := _ask_by_id(call, event, version, request)):
+                return replace(found, route=_get_route_of(call))
+            _check_settled(call, event, version)
+        begun = find_begun(calls, event, version, chain)
+        request, is_repair = begun or (link, False)
+        try:
+            answer = _ask_one(event, version, Asked(request, is_repair, chain, calls))
+        except LLMError as error:
+            error.route = get_route(request, refusals)
+            if begun or not is_down(error):
+                raise
+            refusals.append(Refusal(link, error))
+        else:
+            return replace(answer, route=get_route(request, refusals))
+    raise decide(refusals)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question to one model of the chain, by what the ledger says: `calls`, newest first."""
+
+    request: PreparedRequest
+    is_repair: bool
+    chain: list[PreparedRequest]
+    calls: list[LLMCall]
+
+    @property
+    def same(self) -> list[LLMCall]:
+        """Calls with this very request."""
+        return [call for call in self.calls if call.request_hash == self.request.hash]
+
+    @property
+    def step(self) -> str:
+        return ledger.REPAIR if self.is_repair else ledger.STEP
+
+    @property
+    def seen(self) -> list[LLMCall] | None:
+        """What must not have changed until the claim: with one model its own row is enough."""
+        return self.calls if len(self.chain) > 1 else None
+
+    @property
+    def has_stand_in(self) -> bool:
+        return not self.is_repair and self.request is not self.chain[-1]
+
+
+def _ask_one(event: Event, version: PipelineVersion, asked: Asked) -> LLMAnswer:
+    request, same = asked.request, asked.same
     if same:
         check_refusal(same[0], event)
-    if due_at := get_due(event, version, calls, same):
-        _claim(same, event, request, step, due_at)
+    lane = get_lane(request.model, request.provider)
+    check_room(request, lane)
+    if due_at := get_due(event, version, asked.calls, same):
+        _claim(asked, event, due_at)
         raise WaitsInBatch(due_at)
     # Before the intent: a call that waits for its turn has promised nothing.
-    with admit(event, version, request, get_lane(request.model, request.provider)) as seat:
-        return ask(_claim(same, event, request, step), version, request, seat)
+    with admit(event, version, request, lane, has_stand_in=asked.has_stand_in) as seat:
+        return ask(_claim(asked, event), version, request, seat)
 
 
 def _use(call: LLMCall, request: PreparedRequest) -> LLMAnswer:
@@ -146,7 +213,11 @@ def _use(call: LLMCall, request: PreparedRequest) -> LLMAnswer:
     if paid_usd is None:
         ledger.reuse(call)
     answer = read_answer(call.answer, request.output_schema, get_hidden(call, request))
-    return LLMAnswer(answer, paid_usd or Decimal(0), reused=paid_usd is None)
+    return LLMAnswer(answer, paid_usd or Decimal(0), paid_usd is None, _get_route_of(call))
+
+
+def _get_route_of(call: LLMCall) -> Route:
+    return {"provider": call.provider, "model": call.model, "passed_over": []}
 
 
 def _read_first(call: LLMCall) -> Decimal | None:
@@ -215,23 +286,19 @@ def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> Non
         raise OutcomeUnknown
 
 
-def _claim(
-    same: list[LLMCall],
-    event: Event,
-    request: PreparedRequest,
-    step: str,
-    due_at: datetime | None = None,
-) -> LLMCall:
+def _claim(asked: Asked, event: Event, due_at: datetime | None = None) -> LLMCall:
     """The row under which the request may leave now, or wait for a batch: its intent on disk."""
+    same, request = asked.same, asked.request
     if same and same[0].state != State.ANSWERED:
-        claimed = ledger.reopen(same[0], event, due_at)
+        claimed = ledger.reopen(same[0], event, due_at, asked.seen)
     elif same and same[0].run == event.run:
         problem = same[0].problem
         sentence = PROBLEMS.get(problem, "The answer can't be used.")
         paid_usd = _read_first(same[0]) or Decimal(0)
         raise AnswerInvalid(sentence, code=problem, cost_usd=paid_usd)
     else:
-        claimed = ledger.open_call(event, request, len(same) + 1, step, due_at)
+        number = len(same) + 1
+        claimed = ledger.open_call(event, request, number, asked.step, due_at, asked.seen)
         for kind, count in request.masked.items() if claimed else ():
             MASKED.labels(kind).inc(count)
     if claimed is None:

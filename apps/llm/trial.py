@@ -16,6 +16,7 @@ from apps.events.models import Event
 from apps.llm import ledger
 from apps.llm.admission import Seat, admit
 from apps.llm.background import LEAST_WAIT_S
+from apps.llm.chain import check_room
 from apps.llm.lanes import get_lane
 from apps.llm.models import LLMCall
 from apps.llm.output import UnfitAnswer, read_answer
@@ -76,7 +77,9 @@ def _try(
     try:
         if call and call.is_in_background:  # of a process that died, or did not wait so long
             return call, _wait_for(call, version, request).answer, ""
-        with admit(event, version, request, get_lane(request.model, request.provider)) as seat:
+        lane = get_lane(request.model, request.provider)
+        check_room(request, lane)
+        with admit(event, version, request, lane) as seat:
             call = _claim(event, request, step, again=again)
             return call, _ask(call, version, request, seat).answer, ""
     except AnswerInvalid as error:

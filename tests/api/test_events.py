@@ -66,7 +66,7 @@ def test_an_attempt_shows_how_it_ended(vera: User, helpdesk: Source) -> None:
     shown = with_token(vera).get(f"{EVENTS}{event.public_id}/").json()["attempts"][0]
     assert set(shown) == {
         *("run", "step", "number", "outcome", "started_at", "finished_at"),
-        *("error_code", "error", "http_status", "cost_usd"),
+        *("error_code", "error", "http_status", "cost_usd", "route"),
     }
     assert (shown["step"], shown["outcome"], shown["http_status"]) == ("llm", "failed", 500)
     assert shown["cost_usd"] == 0

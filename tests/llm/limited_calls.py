@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import django
+from django.conf import settings
 
 THREADS = 40
 
@@ -19,15 +20,20 @@ def make_call(number: int) -> None:
     from apps.events.models import Event
     from apps.llm import limits
     from apps.llm.endpoints import get_endpoint
-    from apps.llm.lanes import get_lane
+    from apps.llm.lanes import Lane, ModelLimits
     from apps.llm.provider import complete
     from apps.pipelines.prepare import PreparedRequest
 
     body = {"model": "m", "messages": [{"role": "user", "content": f"[[c{number}]]"}]}
     event = Event()
+    granted = ModelLimits(
+        *(settings.LLM_REQUESTS_PER_MINUTE, settings.LLM_TOKENS_PER_MINUTE),
+        settings.LLM_CONCURRENCY,
+    )
+    lane = Lane("provider", "m", granted)  # there is no database here to look for more
     while True:
         try:
-            place = limits.take(get_lane("m"), event, PreparedRequest(body, "", {}))
+            place = limits.take(lane, event, PreparedRequest(body, "", {}))
         except limits.LimitReached as error:
             time.sleep(error.retry_after_s or 0)  # as the workflow does
             continue

@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from apps.events.models import Event
-from apps.llm import ledger, step
+from apps.llm import chain, ledger
 from apps.llm.admission import Call
 from apps.llm.models import LLMCall
 from apps.llm.provider import LLMError, OutcomeUnknown, ProviderFailed, ProviderRefused
@@ -117,7 +117,7 @@ def test_a_crash_between_answer_and_repair_pays_neither_twice(
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(step, "get_due_repair", die)
+        patched.setattr(chain, "get_due_repair", die)
         with pytest.raises(Killed):
             ask(event)
     assert get_rows(event) == [("llm", "answered", "answer_off_schema")]
