@@ -43,6 +43,11 @@ class FallbacksWidget(forms.MultiWidget):
         for widget in self.widgets:
             cast(forms.Select, widget).choices = choices
 
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        """A stored list is of objects; what was posted is one of keys, which Django takes as is."""
+        is_posted = isinstance(value, list) and not any(isinstance(each, dict) for each in value)
+        return super().get_context(name, value if is_posted else self.decompress(value), attrs)
+
     def decompress(self, value: Any) -> list[str]:
         chosen = [to_key(Target(each["provider"], each["model"])) for each in value or ()]
         # A choice that is gone stays shown, so that saving does not drop it unsaid.

@@ -9,6 +9,7 @@ import pytest
 from apps.accounts.models import User
 from apps.audit.models import AuditEntry
 from apps.llm.models import Provider, ProviderModel
+from apps.pipelines.draft_form import DraftForm
 from apps.pipelines.models import Pipeline
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.test_providers import KEY, make_provider
@@ -114,6 +115,41 @@ def test_a_provider_that_a_pipeline_names_stays(
     triage.publish(**version.get_values() | {"fallbacks": fallbacks})
     assert sign_in(alice).post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
     assert Provider.objects.exists()
+
+
+def test_the_form_of_a_draft_shows_the_stand_ins_and_keeps_them(
+    sign_in: Browse, alice: User, second_llm: FakeLLM, triage: Pipeline
+) -> None:
+    row = make_provider(second_llm.base_url)
+    ProviderModel.objects.create(provider=row, name="org/m")
+    version = triage.current_version
+    assert version
+    fallbacks = [{"provider": "backup", "model": "org/m"}, {"provider": "", "model": ""}]
+    triage.publish(**version.get_values() | {"fallbacks": fallbacks})
+    page = f"/pipelines/pipeline/{triage.pk}/draft/"
+    html = text_of(sign_in(alice).get(page))
+    assert '<option value="backup/org/m" selected>' in html
+    assert '<option value="settings/" selected>' in html
+    form = DraftForm(triage.get_draft())
+    shown = form["fallbacks"].subwidgets[0].data["subwidgets"]
+    assert [each["value"] for each in shown] == [["backup/org/m"], ["settings/"], [""]]
+    data = {"token": form["token"].value(), "prompt": "{{ text }}", "model": "test-model"}
+    data |= {f"fallbacks_{n}": each["value"][0] for n, each in enumerate(shown)}
+    data |= {"max_output_tokens": "500", "on_unknown": "hold", "provider": "", "may_wait_h": "0"}
+    posted = DraftForm(triage.get_draft(), data | {"destination": str(version.destination_id)})
+    assert posted.is_valid(), posted.errors
+    assert posted.get_config()["fallbacks"] == fallbacks
+
+
+def test_a_stand_in_that_is_gone_stays_shown(
+    sign_in: Browse, alice: User, triage: Pipeline
+) -> None:
+    version = triage.current_version
+    assert version
+    fallbacks = [{"provider": "gone", "model": "m"}]
+    triage.publish(**version.get_values() | {"fallbacks": fallbacks})
+    html = text_of(sign_in(alice).get(f"/pipelines/pipeline/{triage.pk}/draft/"))
+    assert "gone/m (not listed any more)" in html
 
 
 def test_a_model_has_its_price_or_shows_the_default(sign_in: Browse, alice: User) -> None:
