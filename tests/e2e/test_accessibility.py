@@ -20,7 +20,8 @@ PATHS = (
     "/pipelines/pipeline/ready/", "/pipelines/pipeline/ready/lead-scoring/",
     "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
-    "/costs/", "/llm/budget/", "/llm/budget/add/",
+    "/costs/", "/llm/budget/", "/llm/budget/add/", "/llm/provider/", "/llm/provider/add/",
+    "/llm/providermodel/", "/llm/providermodel/add/",
     "/api/docs/",
 )  # fmt: skip
 GRAVE = {"serious", "critical"}
