@@ -123,6 +123,8 @@ class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]
         if "provider" in self.fields:
             choice = cast("forms.ModelChoiceField[Provider]", self.fields["provider"])
             choice.empty_label = "The provider of the settings"
+        if row._state.adding:
+            return  # which default there is depends on the name
         known = get_default_prices(row.name, row.provider.slug if row.provider else "")
         for name, price in zip(("input_price", "output_price"), known or (), strict=False):
             if name in self.fields:
