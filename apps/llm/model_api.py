@@ -20,6 +20,7 @@ from apps.api.serializers import StrictSerializer
 from apps.api.viewsets import ApiViewSet
 from apps.llm.models import Provider, ProviderModel
 from apps.llm.pricing import find_prices
+from apps.pipelines.targets import find_pipelines_naming
 
 FIXED = ("provider", "name")
 LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency")
@@ -115,8 +116,10 @@ class ModelViewSet(RetrieveModelMixin, ApiViewSet):
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
-        """Forget it: the defaults hold again. A pipeline of a provider that names it can't ask."""
-        row = self.get_object()
+        """Forget it: the defaults hold again. Not while a pipeline names it at its provider."""
+        row: ProviderModel = self.get_object()
+        if row.provider and (named := find_pipelines_naming(row.provider.slug, row.name)):
+            raise Conflict(f"Pipelines name this model: {', '.join(named)}.")
         with transaction.atomic():
             self.record("providermodel.delete", row)
             row.delete()

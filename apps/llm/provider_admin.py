@@ -133,6 +133,12 @@ class ProviderModelAdmin(AuditedAdmin):
         )
         return ", ".join(f"{number:,} {what}" for number, what in said if number) or "none"
 
+    def has_delete_permission(self, request: HttpRequest, obj: ProviderModel | None = None) -> bool:
+        """Not while a pipeline names it at its provider."""
+        may: bool = super().has_delete_permission(request, obj)
+        at = obj.provider.slug if obj and obj.provider else ""
+        return may and not (obj and at and find_pipelines_naming(at, obj.name))
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Pipelines and the ledger name it by these."""
         return ["provider", "name"] if obj else []

@@ -86,6 +86,8 @@ def test_a_pipeline_names_models_that_are_listed(
     answer = client.patch(TRIAGE, {"prompt": "{{ text }}"}, format="json")
     assert answer.json()["fallbacks"] == fallbacks
     assert_problem(client.delete(f"{URL}backup/"), 409, "Triage")
+    model = ProviderModel.objects.get()
+    assert_problem(client.delete(f"{MODELS}{model.pk}/"), 409, "Triage")
 
 
 @pytest.mark.parametrize(

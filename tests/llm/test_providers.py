@@ -9,7 +9,14 @@ from django.db import IntegrityError, connection, transaction
 
 from apps.llm.endpoints import KeyElsewhere, ProviderMissing, get_endpoint
 from apps.llm.models import Provider
-from apps.llm.provider import AddressRefused, ProviderUnreachable, complete, list_models
+from apps.llm.provider import (
+    AddressRefused,
+    OutcomeUnknown,
+    ProviderFailed,
+    ProviderUnreachable,
+    complete,
+    list_models,
+)
 from apps.llm.provider_checks import WrongProvider, choose_key, read_base_url
 from apps.llm.provider_checks import test as try_out
 from pipeline_admin.bootstrap.ports import free_ports
@@ -41,6 +48,21 @@ def test_the_key_lies_encrypted_in_the_database_and_shows_in_no_text(second_llm:
         assert KEY not in cursor.fetchone()[0]
     assert KEY not in repr(get_endpoint("backup"))
     assert Provider.objects.get().get_key() == KEY
+
+
+def test_the_key_stands_in_no_log_and_no_error(
+    second_llm: FakeLLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_provider(second_llm.base_url)
+    second_llm.plan("c1", "500", "reset")
+    caplog.set_level("DEBUG")
+    for failure in (ProviderFailed, OutcomeUnknown):
+        with pytest.raises(failure):
+            complete(get_endpoint("backup"), BODY)
+    second_llm.wants_key = "another"
+    with pytest.raises(WrongProvider) as caught:
+        try_out(second_llm.base_url, KEY)
+    assert KEY not in caplog.text + str(caught.value)
 
 
 @pytest.mark.parametrize(
