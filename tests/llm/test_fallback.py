@@ -11,9 +11,11 @@ from django.db import close_old_connections
 
 from apps.events.models import Event
 from apps.llm import ledger, step
+from apps.llm.lookup import look_up
 from apps.llm.models import LLMCall, ProviderModel
 from apps.llm.provider import LLMError, OutcomeUnknown
 from apps.llm.step import AnswerInvalid, CallInFlight, call_once
+from apps.llm.trial import DRY_RUN, try_once
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
 from apps.streams.clients import get_client
@@ -289,6 +291,47 @@ def test_many_workers_at_once_pay_one_model(
         thread.join()
     assert LLMCall.objects.filter(state="answered").count() == 1
     assert fake_llm.calls["e1"] + second_llm.calls["e1"] == 2
+
+
+def test_an_answer_that_was_lost_is_looked_up_where_it_was_asked(
+    make_case: Case, ask: Ask, fake_llm: FakeLLM, second_llm: FakeLLM, settings: Any
+) -> None:
+    settings.LLM_STORE_COMPLETIONS = True
+    fake_llm.plan("e1", "500")
+    second_llm.plan("e1", "reset")
+    event = make_case("e1")
+    with pytest.raises(OutcomeUnknown) as caught:
+        ask(event)
+    assert caught.value.route == passed("llm_provider_failed")
+    assert look_up(event)
+    assert not fake_llm.kept
+    answer = ask(event)
+    assert (answer.reused, answer.route) == (True, SECOND | {"passed_over": []})
+    assert event.llm_calls.get(provider="backup").cost_usd == 1
+    assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 1)
+
+
+def test_a_dry_run_asks_the_first_model_only(
+    make_case: Case, fake_llm: FakeLLM, second_llm: FakeLLM
+) -> None:
+    fake_llm.plan("e1", "500")
+    event = make_case("e1")
+    with pytest.raises(LLMError):
+        try_once(event, event.pipeline_version, prepare_event(event), DRY_RUN, again=False)
+    assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 0)
+
+
+def test_a_version_may_ask_another_provider_first(
+    triage: Pipeline, make_case: Case, ask: Ask, fake_llm: FakeLLM, second_llm: FakeLLM
+) -> None:
+    version = triage.current_version
+    assert version
+    triage.publish(**version.get_values() | {"fallbacks": [FIRST]} | SECOND)
+    second_llm.plan("e1", "500")
+    answer = ask(make_case("e1"))
+    assert answer.route == FIRST | {"passed_over": [SECOND | {"code": "llm_provider_failed"}]}
+    assert ask(make_case("e2")).route == SECOND | {"passed_over": []}
+    assert fake_llm.calls["e2"] == 0
 
 
 def test_the_attempt_says_who_answered_and_who_was_passed_over(
