@@ -36,6 +36,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # Else uvloop keeps a command until the end of the loop's turn, and the server idle.
+        self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -58,11 +60,13 @@ class Connection(asyncio.Protocol):
 
     def send(self, command: Command, on_reply: OnReply) -> None:
         """Send without waiting. Where the connection is lost, `on_reply` gets a QueueDown."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.lost.done():
             on_reply(QueueDown("The connection to the queue server is closed."))
             return
+        # Also where it is closing: what was sent before must fail first.
         self._waiting.append((self._loop.time(), on_reply))
-        self._transport.write(hiredis.pack_command(command))
+        if not self._transport.is_closing():
+            self._transport.write(hiredis.pack_command(command))
 
     async def call(self, *command: bytes | str | int) -> Any:
         """The answer of one command; raises QueueDown, or the server's `hiredis.ReplyError`."""
