@@ -27,11 +27,6 @@ logger = logging.getLogger(__name__)
 
 # More events in one script would keep the server from its other clients for over a millisecond.
 BATCH_MAX = 64
-# The server fsyncs once for each command. So many are on their way: one that it works on, one that
-# it finds when it has done. Behind them events gather, the more the slower its disk is.
-IN_FLIGHT_MAX = 2
-# So many need not wait for the end of the loop's turn: the server begins while we read on.
-BATCH_EARLY = 16
 # The rest waits at the sender, whose retry is free, instead of in our memory.
 WAITING_MAX = 10_000
 CHECK_INTERVAL_S = 10.0
@@ -89,8 +84,7 @@ class Appender:
         self._url = url
         self._connection: Connection | None = None
         self._batch = Batch()
-        self._waiting = 0  # events without an answer
-        self._in_flight = 0  # commands without a reply
+        self._waiting = 0
         self._refusal: QueueError | None = QueueDown("The queue is not connected yet.")
         self._spool: Feeder | None = None
         self._is_behind = False  # events wait in the spool: new ones go behind them
@@ -125,11 +119,10 @@ class Appender:
         batch = self._batch
         if not batch.keys:
             self._loop.call_soon(self._flush)
-        elif len(batch.keys) >= BATCH_EARLY:
+        elif len(batch.keys) >= BATCH_MAX:
             self._flush()
-            if batch is not self._batch:
-                batch = self._batch
-                self._loop.call_soon(self._flush)
+            batch = self._batch
+            self._loop.call_soon(self._flush)
         self._waiting += 1
         answer: Answer = self._loop.create_future()
         batch.keys.append(dedup_key)
@@ -171,26 +164,14 @@ class Appender:
     # --- Where the server takes nothing ----------------------------------------------------------
 
     def _detour(self, record: Record) -> Answer:
-        error = self._get_refusal()
+        error = self._refusal
+        if error is None and self._is_behind:
+            error = QueueFull("Older events wait in the local spool, and it takes no more.")
+        if error is None:
+            error = QueueDown("Too many events wait for the queue server.")
         if self._spool is None:
             raise error.__class__(str(error))
-        self._spill(error)
         return self._spool.take(record, error)
-
-    def _get_refusal(self) -> QueueError:
-        if self._refusal is not None:
-            return self._refusal
-        if self._is_behind:
-            return QueueFull("Older events wait in the local spool, and it takes no more.")
-        return QueueDown("Too many events wait for the queue server.")
-
-    def _spill(self, error: QueueError) -> None:
-        """What has gathered comes before all that is spooled from now on."""
-        batch = self._batch
-        if batch.keys:
-            self._batch = Batch()
-            self._waiting -= len(batch.keys)
-            self._fail(batch, error)
 
     def _fail(self, batch: Batch, error: QueueError) -> None:
         if self._spool is not None and batch.places:
@@ -222,12 +203,8 @@ class Appender:
     # --- The connection --------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Send what has gathered, unless enough is on its way: then `_settle` sends it."""
         batch = self._batch
-        if not batch.keys or (self._in_flight >= IN_FLIGHT_MAX and len(batch.keys) < BATCH_MAX):
-            return
-        if self._is_closed:
-            self._spill(self._get_refusal())
+        if not batch.keys:
             return
         self._batch = Batch()
         self._send(batch, b"EVALSHA", scripts.APPEND_SHA)
@@ -237,11 +214,9 @@ class Appender:
             self._waiting -= len(batch.keys)
             self._fail(batch, QueueDown("The connection to the queue server was lost."))
             return
-        self._in_flight += 1
         self._connection.send(batch.command(*script), lambda reply: self._settle(batch, reply))
 
     def _settle(self, batch: Batch, reply: Any) -> None:
-        self._in_flight -= 1
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
             # Restarted or flushed server: EVAL also makes it known again.
             self._send(batch, b"EVAL", scripts.APPEND)
@@ -249,11 +224,8 @@ class Appender:
         self._waiting -= len(batch.keys)
         if isinstance(reply, Exception):
             self._fail(batch, reply if isinstance(reply, QueueError) else translate(reply))
-            if self._in_flight:
-                return  # those are older than what has gathered, and may go to the spool, too
         else:
             batch.succeed(reply)
-        self._flush()
 
     async def _keep_connected(self) -> None:
         backoff_s = BACKOFF_MIN_S

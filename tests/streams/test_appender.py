@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from apps.streams.appender import IN_FLIGHT_MAX, WAITING_MAX, Appenders
+from apps.streams.appender import WAITING_MAX, Appenders
 from apps.streams.clients import get_client
 from apps.streams.entries import STREAM
 from apps.streams.errors import QueueDown
@@ -55,26 +53,6 @@ async def test_a_thousand_events_at_once_travel_in_few_commands(
     assert answers == [b""] * 1000
     assert queue.xlen(STREAM) == 1000
     assert calls(queue) - before <= 20
-
-
-async def test_events_gather_while_enough_is_on_its_way(
-    own_server: Callable[[], Server], settings: Any
-) -> None:
-    server = own_server()
-    settings.QUEUE_URLS = [server.address]
-    queue: Any = get_client(server.address)
-    appenders = await ready(Appenders())
-    before = calls(queue)
-    os.kill(server.process.pid, signal.SIGSTOP)
-    answers = []
-    for number in range(20):
-        answers.append(append(appenders, b"key %d" % number))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    os.kill(server.process.pid, signal.SIGCONT)
-    assert await asyncio.gather(*answers) == [b""] * 20
-    assert calls(queue) - before == IN_FLIGHT_MAX + 1
-    await appenders.stop()
 
 
 def calls(queue: Any) -> int:
