@@ -13,6 +13,7 @@ from apps.dashboard.models import StatusSample
 from apps.destinations.models import InboxItem
 from apps.events.models import FINISHED, Event
 from apps.ingest.models import RefusedRequest
+from apps.llm.models import LLMBatch, LLMCall
 
 BATCH = 500
 MAX_BATCHES = 200  # a run ends; the next goes on
@@ -26,6 +27,7 @@ class Removed:
     events: int
     samples: int
     refused: int
+    batches: int
 
 
 def remove_old_events() -> int:
@@ -58,8 +60,21 @@ def remove_old_refused() -> int:
     return removed
 
 
+def remove_old_batches() -> int:
+    """Delete ended batches past RETENTION_DAYS, but for those whose events a person must see."""
+    limit = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
+    old = LLMBatch.objects.filter(finished_at__lt=limit)
+    _, removed = old.exclude(calls__state=LLMCall.State.UNKNOWN).delete()
+    return removed.get("llm.LLMBatch", 0)
+
+
 def apply() -> Removed:
     """One run over everything that ages."""
     samples, _ = StatusSample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
     forget_old()
-    return Removed(events=remove_old_events(), samples=samples, refused=remove_old_refused())
+    return Removed(
+        events=remove_old_events(),
+        samples=samples,
+        refused=remove_old_refused(),
+        batches=remove_old_batches(),
+    )

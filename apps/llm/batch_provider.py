@@ -134,6 +134,13 @@ def reading(endpoint: Endpoint, file_id: str) -> Iterator[Iterator[bytes]]:
         yield _within(FILE_TIMEOUT_S, response.iter_bytes())
 
 
+def delete(endpoint: Endpoint, file_id: str) -> None:
+    """Prompts and answers need not lie there for a month. Raises `LLMError`."""
+    files = get_client(endpoint).files
+    with sending(), files.with_streaming_response.delete(file_id, timeout=TIMEOUT_S) as response:
+        _read(response)
+
+
 def _within(seconds: float, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """A file that drips is given up: what was read of it stays settled."""
     deadline = time.monotonic() + seconds

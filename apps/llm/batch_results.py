@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from apps.llm.batch_models import BatchState, LLMBatch
 from apps.llm.batch_provider import RemoteBatch
 from apps.llm.models import LLMCall
 from apps.llm.pricing import get_batch_cost_usd, get_cost_usd
-from apps.llm.provider import Completion, Endpoint, OutcomeUnknown
+from apps.llm.provider import Completion, Endpoint, LLMError, OutcomeUnknown
 from apps.llm.step import get_hidden, read_completion
 from apps.pipelines.payload import PrepareError
 from apps.pipelines.prepare import PreparedRequest, prepare
@@ -26,6 +27,9 @@ from workers.contracts import EventRun
 
 State = LLMCall.State
 OPEN = (State.BATCH, State.UNKNOWN)  # unknown: of a batch that was given up, and found again
+
+
+logger = logging.getLogger(__name__)
 
 
 class SliceOver(Exception):
@@ -75,7 +79,18 @@ def read_results(endpoint: Endpoint, batch: LLMBatch, remote: RemoteBatch, ends_
             _ = ledger.lose(call) if is_unclear else ledger.refuse(call, why)
     problem = describe(remote, reader)
     ended = {"state": BatchState.FINISHED, "finished_at": timezone.now(), "problem": problem}
-    batch.change(**ended, **count(batch))
+    if batch.change(**ended, **count(batch)):
+        delete_files(endpoint, batch.file_id, remote.output_file_id, remote.error_file_id)
+
+
+def delete_files(endpoint: Endpoint, *file_ids: str) -> None:
+    """The ledger has it all. What can't be deleted now, the provider deletes in its own time."""
+    for file_id in filter(None, file_ids):
+        try:
+            batch_provider.delete(endpoint, file_id)
+        except LLMError as error:
+            logger.info("A file of a batch was not deleted (%s).", error.code)
+            return
 
 
 def describe(remote: RemoteBatch, reader: Reader) -> str:

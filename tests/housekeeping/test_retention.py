@@ -12,6 +12,7 @@ from apps.destinations.models import Destination, InboxItem
 from apps.events.models import Event, EventBody, Status
 from apps.housekeeping import retention
 from apps.ingest.models import RefusedRequest
+from apps.llm.models import LLMBatch
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event
 from tests.fixtures.refused import OTHER_SECRET, make_refused
@@ -74,3 +75,11 @@ def test_old_refused_requests_are_deleted_whatever_became_of_them(helpdesk: Sour
     assert retention.apply().refused == 2
 
     assert RefusedRequest.objects.get() == fresh
+
+
+def test_old_batches_are_deleted_once_nobody_waits_for_them(db: None) -> None:
+    fields = {"model": "m", "due_at": LONG_AGO, "created_at": LONG_AGO}
+    LLMBatch.objects.create(state="finished", finished_at=LONG_AGO, **fields)
+    LLMBatch.objects.create(state="running", **fields)
+    assert retention.apply().batches == 1
+    assert LLMBatch.objects.get().state == "running"

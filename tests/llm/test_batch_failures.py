@@ -289,6 +289,27 @@ def test_a_file_that_breaks_off_is_read_again(
     assert set(fake_llm.calls.values()) == {1}
 
 
+def test_files_are_deleted_at_the_provider_when_all_is_read(
+    make_waiting: MakeWaiting, fake_llm: FakeLLM
+) -> None:
+    fake_llm.plan("e2", "400")
+    make_waiting("e1"), make_waiting("e2")
+    run_round()
+    assert len(fake_llm.desk.files) == 1
+    run_round()
+    assert fake_llm.desk.files == {}
+
+
+@pytest.mark.parametrize("failure", ["404", "500", "reset", "unread"])
+def test_a_file_that_can_not_be_deleted_changes_nothing(
+    failure: str, make_waiting: MakeWaiting, fake_llm: FakeLLM
+) -> None:
+    event = make_waiting("e1")
+    fake_llm.desk.plan("delete", failure)
+    run_round(2)
+    assert (take_step(event), get_batch().state) == ("ok", "finished")
+
+
 def test_what_does_not_fit_into_a_round_is_read_in_the_next(
     make_waiting: MakeWaiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
