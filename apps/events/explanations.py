@@ -34,6 +34,15 @@ def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
             retry="It is tried now instead of by itself later, and held again while there is no "
             "money for it.",
         )
+    if is_unknown(event, calls) and any(call.is_response_open for call in calls):
+        return Explanation(
+            why=event.error,
+            retry="The provider is asked for the answer by its id first. If that has come, it is "
+            "used, and nothing is paid again. If not, that call is stopped and another made: both "
+            "may be paid.",
+            discard="The event is closed for good and delivered nowhere, and the provider is asked "
+            "to stop. This can't be undone.",
+        )
     if is_unknown(event, calls):
         return Explanation(
             why="A request to the model left, and no answer came back: nobody can know whether "

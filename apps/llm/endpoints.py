@@ -37,7 +37,8 @@ def get_endpoint(name: str = SETTINGS) -> Endpoint:
     Raises `NotConfigured`, `ProviderMissing` and `KeyElsewhere`.
     """
     if name == SETTINGS:
-        endpoint = Endpoint(SETTINGS, settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY)
+        address = (settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY)
+        endpoint = Endpoint(SETTINGS, *address, settings.LLM_BACKGROUND)
         if not (endpoint.base_url or endpoint.api_key):
             raise NotConfigured
         return endpoint
@@ -51,4 +52,4 @@ def to_endpoint(row: Provider) -> Endpoint:
     """Raises `KeyElsewhere`."""
     if row.key_is_elsewhere:
         raise KeyElsewhere(row.slug)
-    return Endpoint(row.slug, row.base_url, row.get_key())
+    return Endpoint(row.slug, row.base_url, row.get_key(), row.in_background)

@@ -149,6 +149,7 @@ class Endpoint:
     name: str
     base_url: str
     api_key: str = field(repr=False)
+    in_background: bool = False  # whether it is asked by background responses
 
     @property
     def is_typed(self) -> bool:

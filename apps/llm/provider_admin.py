@@ -46,7 +46,7 @@ class ProviderAdmin(AuditedAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Provider | None = None) -> list[str]:
         """A reader never gets the field of the key, not even empty."""
-        shown = ["name", "slug", "base_url"]
+        shown = ["name", "slug", "base_url", "in_background"]
         if not (self.has_change_permission(request, obj) if obj else True):
             return shown
         forget = ["forget_key"] if obj and obj.has_key else []

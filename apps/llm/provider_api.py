@@ -48,7 +48,7 @@ class ProviderSerializer(SlugOnceMixin, StrictSerializer, serializers.ModelSeria
     class Meta:
         model = Provider
         fields = [
-            *("slug", "name", "base_url", "api_key", "skip_test", "has_key"),
+            *("slug", "name", "base_url", "api_key", "skip_test", "has_key", "in_background"),
             *("created_at", "updated_at"),
         ]
         read_only_fields = ["created_at", "updated_at"]

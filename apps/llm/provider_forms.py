@@ -54,7 +54,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Provider
-        fields = ["name", "slug", "base_url", "api_key", "forget_key", "skip_test"]
+        fields = ["name", "slug", "base_url", "api_key", "forget_key", "skip_test", "in_background"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -33,6 +33,14 @@ class Provider(models.Model):
     name = models.CharField(max_length=120)
     base_url = models.CharField("base URL", max_length=500)
     sealed_key = EncryptedTextField(blank=True, default="")  # "<origin> <key>"
+    in_background = models.BooleanField(
+        "background responses",
+        default=False,
+        db_default=False,
+        help_text="Each call is handed over and asked for by its id (POST /v1/responses, as OpenAI "
+        "has it): a crash in between pays nothing twice and loses no answer. The provider then "
+        "keeps prompt and answer for its own time. One without this refuses every call.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

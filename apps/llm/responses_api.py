@@ -71,7 +71,7 @@ def begin(
         if error.http_status not in NO_SUCH_API:
             raise
         raise ProviderRefused(
-            f"{error} It may not know background responses: see LLM_BACKGROUND.",
+            f"{error} It may not know background responses (LLM_BACKGROUND): switch them off.",
             http_status=error.http_status,
         ) from None
 

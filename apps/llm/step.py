@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from django.conf import settings
-
 from apps.events.models import Event
 from apps.llm import background, ledger
 from apps.llm.admission import Seat, admit, take_up
@@ -334,7 +332,7 @@ def ask(call: LLMCall, version: PipelineVersion, request: PreparedRequest, seat:
 def _send(call: LLMCall, request: PreparedRequest, seat: Seat) -> Completion:
     endpoint = get_endpoint(call.provider)
     with CALL_SECONDS.time():
-        if settings.LLM_BACKGROUND:
+        if endpoint.in_background:
             return background.begin(endpoint, call, seat)
         return complete(endpoint, request.body, call.mark, ledger.get_last_moment(call))
 

@@ -12,7 +12,7 @@ from django.db import connection
 
 from apps.events.models import Event
 from apps.llm import ledger
-from apps.llm.models import LLMCall
+from apps.llm.models import LLMCall, Provider
 from apps.llm.provider import (
     LLMError,
     OutcomeUnknown,
@@ -28,6 +28,7 @@ from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.background_cases import begin, fail_with, grow_old, hold
 from tests.llm.conftest import Ask
+from tests.llm.test_providers import make_provider
 from workers.contracts import Verdict
 
 MakeCase = Callable[[str], Event]
@@ -330,3 +331,21 @@ def test_of_many_that_look_at_once_one_puts_the_answer_on_record(
     assert outcomes.count("answered") == 1
     assert len(outcomes) == 4
     assert fake_llm.calls["e1"] == 1
+
+
+def test_a_provider_of_its_own_is_asked_as_its_row_says(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, second_llm: FakeLLM, settings: Any
+) -> None:
+    settings.LLM_BACKGROUND = False
+    provider = make_provider(second_llm.base_url)
+    Provider.objects.update(in_background=True)
+    PipelineVersion.objects.update(provider="backup")
+    event = make_case("e1: bg:queued,ok")
+    event.refresh_from_db()  # with its version
+    assert begin(ask, event).provider == "backup"
+    fail_with(ask, event, StillAtWork)
+    provider.delete()  # its row is gone, and comes back: nothing is lost in between
+    fail_with(ask, event, NotLookedAt)
+    make_provider(second_llm.base_url)
+    assert ask(event).answer == {"category": "x"}
+    assert (fake_llm.calls.total(), second_llm.calls["e1"]) == (0, 1)
