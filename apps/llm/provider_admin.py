@@ -46,11 +46,11 @@ class ProviderAdmin(AuditedAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Provider | None = None) -> list[str]:
         """A reader never gets the field of the key, not even empty."""
-        shown = ["name", "slug", "base_url", "in_background"]
+        address, shown = ["name", "slug", "base_url"], ["in_background"]
         if not (self.has_change_permission(request, obj) if obj else True):
-            return shown
+            return address + shown
         forget = ["forget_key"] if obj and obj.has_key else []
-        return [*shown, "api_key", *forget, "skip_test"]
+        return [*address, "api_key", *forget, *shown, "skip_test"]
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return {} if obj else self.prepopulated_fields

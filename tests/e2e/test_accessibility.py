@@ -21,7 +21,7 @@ PATHS = (
     "/destinations/destination/",
     "/destinations/inboxitem/", "/accounts/user/", "/accounts/apitoken/", "/audit/auditentry/",
     "/costs/", "/llm/budget/", "/llm/budget/add/", "/llm/provider/", "/llm/provider/add/",
-    "/llm/providermodel/", "/llm/providermodel/add/",
+    "/llm/providermodel/", "/llm/providermodel/add/", "/batches/",
     "/api/docs/",
 )  # fmt: skip
 GRAVE = {"serious", "critical"}
