@@ -25,6 +25,8 @@ from apps.llm.responses_format import Progress
 # Asked again after a quarter of the time that it has taken already: soon for a short answer, and
 # seldom for a long one.
 LEAST_WAIT_S, MOST_WAIT_S, WAIT_SHARE = 1.0, 30.0, 0.25
+# Times LLM_BACKGROUND_TIMEOUT_S: from then on a provider that can't be asked keeps nobody.
+FORSAKEN_AFTER = 2
 State = LLMCall.State
 
 
@@ -94,7 +96,9 @@ def look_again(call: LLMCall, *, or_stop: bool = False) -> Completion | None:
     except ResponseGone as error:
         progress = Progress(call.response_id, error=error)
     except NotLookedAt as error:
-        raise _with_wait(error, call) from None
+        if not (or_stop and _is_forsaken(call)):
+            raise _with_wait(error, call) from None
+        progress = Progress(call.response_id, error=ResponseGone())
     if progress.completion:
         return progress.completion
     if progress.error is None:
@@ -112,6 +116,12 @@ def look_again(call: LLMCall, *, or_stop: bool = False) -> Completion | None:
 def is_late(call: LLMCall) -> bool:
     """Whether it has been at work for as long as we wait."""
     longest = timedelta(seconds=settings.LLM_BACKGROUND_TIMEOUT_S)
+    return timezone.now() >= call.intended_at + longest
+
+
+def _is_forsaken(call: LLMCall) -> bool:
+    """Whether a person who calls again need not wait until its provider can be asked about it."""
+    longest = timedelta(seconds=FORSAKEN_AFTER * settings.LLM_BACKGROUND_TIMEOUT_S)
     return timezone.now() >= call.intended_at + longest
 
 

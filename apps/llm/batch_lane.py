@@ -36,12 +36,11 @@ class WaitsInBatch(LLMError):
         super().__init__(retry_after_s=max(left_s, LATE_WAIT_S))
 
 
-def get_due(
-    event: Event, version: PipelineVersion, calls: list[LLMCall], same: list[LLMCall]
-) -> datetime | None:
+def get_due(event: Event, version: PipelineVersion, calls: list[LLMCall]) -> datetime | None:
     """Until when the answer may wait in a batch; None where the call is to be made directly.
 
-    `calls` are all of the event, `same` those with the very request, newest first.
+    `calls` are all of the event. Where batches had their try with one model, the next one is asked
+    directly: its answer would come later than promised.
     """
     if not version.may_wait_h:
         return None
@@ -49,7 +48,7 @@ def get_due(
     mine = [call for call in calls if call.run == event.run]
     now = timezone.now()
     due_at = min((call.due_at for call in mine if call.due_at), default=now + wait)
-    is_used_up = any(_is_used_up(call) for call in same if call.run == event.run)
+    is_used_up = any(_is_used_up(call) for call in mine)
     return None if is_used_up or due_at - now < wait / 2 else due_at
 
 

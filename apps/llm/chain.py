@@ -24,6 +24,7 @@ from apps.llm.provider import (
     Route,
 )
 from apps.llm.repair import get_due_repair
+from apps.llm.responses_format import ResponseRefused
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest, aim
 from apps.pipelines.targets import get_targets
@@ -93,6 +94,8 @@ def is_down(error: LLMError) -> bool:
         return error.paused_s > LONG_PAUSE_S
     if isinstance(error, ProviderRefused) and error.http_status is not None:
         return error.http_status in NOT_SERVED
+    if isinstance(error, ResponseRefused):
+        return False  # the request is wrong, and wrong everywhere
     # Without a status it is refused by us: a key of another host, an address that is not allowed.
     return isinstance(error, (*DOWN, PromptTooLong, ProviderRefused))
 

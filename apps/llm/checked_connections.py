@@ -16,6 +16,10 @@ from apps.destinations.addresses import Address, read_networks, resolve
 from apps.destinations.egress import EgressRefused, check_address
 
 Refuse = Callable[[str], Exception]
+ORDINARY_HEADERS = {
+    *("accept", "accept-encoding", "authorization", "connection", "content-length"),
+    *("content-type", "host", "idempotency-key", "transfer-encoding", "user-agent"),
+}
 
 
 class CheckedBackend(httpcore2.NetworkBackend):
@@ -71,3 +75,12 @@ def make_checked_transport(limits: httpx2.Limits, refuse: Refuse) -> httpx2.HTTP
         network_backend=CheckedBackend(refuse),
     )
     return transport
+
+
+def drop_strange_headers(request: httpx2.Request) -> None:
+    """What the client adds from the environment is for the provider of the settings: it may be a
+    secret (OPENAI_CUSTOM_HEADERS, OPENAI_ORG_ID, OPENAI_PROJECT_ID).
+    """
+    for name in set(request.headers) - ORDINARY_HEADERS:
+        if not name.startswith("x-stainless-"):
+            del request.headers[name]

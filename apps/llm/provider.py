@@ -21,7 +21,7 @@ import httpx2
 import openai
 from django.conf import settings
 
-from apps.llm.checked_connections import make_checked_transport
+from apps.llm.checked_connections import drop_strange_headers, make_checked_transport
 from apps.llm.limit_headers import NOTHING_SEEN, SeenLimits, read_limit_headers
 from workers.contracts import Verdict
 
@@ -277,8 +277,11 @@ def _make_client(endpoint: Endpoint, timeout_s: float) -> openai.OpenAI:
     limits = httpx2.Limits(
         max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
     )
+    key = endpoint.api_key or "none"  # local servers want no key, the client wants one
     return openai.OpenAI(
-        api_key=endpoint.api_key or "none",  # local servers want no key, the client wants one
+        api_key=key,
+        # Wins over OPENAI_CUSTOM_HEADERS, which is for the provider of the settings.
+        default_headers={"Authorization": f"Bearer {key}"} if endpoint.is_typed else None,
         base_url=endpoint.base_url or None,
         max_retries=0,  # the client would send, and pay, three times by itself
         timeout=timeout_s,
@@ -291,7 +294,13 @@ def _make_client(endpoint: Endpoint, timeout_s: float) -> openai.OpenAI:
             trust_env=not (endpoint.is_typed or is_local(endpoint.base_url)),
             follow_redirects=False,  # a redirect would send the request a second time
             timeout=timeout_s,
-            event_hooks={"request": [_watch_the_clock], "response": [_check_status]},
+            event_hooks={
+                "request": [
+                    _watch_the_clock,
+                    *([drop_strange_headers] if endpoint.is_typed else []),
+                ],
+                "response": [_check_status],
+            },
         ),
     )
 

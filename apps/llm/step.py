@@ -197,7 +197,7 @@ def _ask_one(event: Event, version: PipelineVersion, asked: Asked) -> LLMAnswer:
         check_refusal(same[0], event)
     lane = get_lane(request.model, request.provider)
     check_room(request, lane)
-    if due_at := get_due(event, version, asked.calls, same):
+    if due_at := get_due(event, version, asked.calls):
         _claim(asked, event, due_at)
         raise WaitsInBatch(due_at)
     # Before the intent: a call that waits for its turn has promised nothing.
@@ -246,9 +246,16 @@ def _ask_by_id(
     request = replace(request, hidden=get_hidden(call, request))
     if call.is_in_background:
         return resume(call, version, request)
-    if not _may_send_again(call, event, version):
-        return None
-    # It may have come since it was given up: then nothing is sent, and nothing paid again.
+    return take_late(call, version, request) if _may_send_again(call, event, version) else None
+
+
+def take_late(
+    call: LLMCall, version: PipelineVersion, request: PreparedRequest
+) -> LLMAnswer | None:
+    """The answer that has come since the call was given up, free; else it is stopped, for another.
+
+    Raises StillAtWork where it goes on, or can't be asked.
+    """
     completion = background.look_again(call, or_stop=True)
     if completion and completion.problem not in STOPPED:
         return _record(call, completion, version, request, Seat())

@@ -30,6 +30,7 @@ from apps.llm.step import (
     LLMAnswer,
     ask,
     resume,
+    take_late,
 )
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
@@ -77,6 +78,10 @@ def _try(
     try:
         if call and call.is_in_background:  # of a process that died, or did not wait so long
             return call, _wait_for(call, version, request).answer, ""
+        if call and call.is_response_open and again:  # it took too long, and may have come since
+            late = take_late(call, version, request)
+            if late:
+                return call, late.answer, ""
         lane = get_lane(request.model, request.provider)
         check_room(request, lane)
         with admit(event, version, request, lane) as seat:

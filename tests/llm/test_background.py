@@ -349,3 +349,16 @@ def test_a_provider_of_its_own_is_asked_as_its_row_says(
     make_provider(second_llm.base_url)
     assert ask(event).answer == {"category": "x"}
     assert (fake_llm.calls.total(), second_llm.calls["e1"]) == (0, 1)
+
+
+def test_a_person_who_calls_again_is_not_kept_for_ever_by_one_that_cannot_be_asked(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, settings: Any
+) -> None:
+    event = make_case("e1: bg:queued,400")
+    grow_old(begin(ask, event), settings.LLM_BACKGROUND_TIMEOUT_S)
+    hold(ask, event)
+    assert event.retry()
+    fail_with(ask, event, NotLookedAt)
+    grow_old(event.llm_calls.get(), settings.LLM_BACKGROUND_TIMEOUT_S)
+    fail_with(ask, event, StillAtWork)
+    assert fake_llm.calls["e1"] == 2

@@ -11,9 +11,12 @@ from django.db import close_old_connections
 
 from apps.events.models import Event
 from apps.llm import ledger, step
+from apps.llm.batch_lane import NOT_TAKEN, WaitsInBatch
+from apps.llm.chain import is_down
 from apps.llm.lookup import look_up
 from apps.llm.models import LLMCall, ProviderModel
 from apps.llm.provider import LLMError, OutcomeUnknown
+from apps.llm.responses_format import ResponseRefused
 from apps.llm.step import AnswerInvalid, CallInFlight, call_once
 from apps.llm.trial import DRY_RUN, try_once
 from apps.pipelines.models import Pipeline
@@ -343,3 +346,23 @@ def test_the_attempt_says_who_answered_and_who_was_passed_over(
     attempt = event.attempts.get()
     assert (attempt.outcome, attempt.number) == ("ok", 1)
     assert attempt.route == passed("llm_provider_failed")
+
+
+def test_a_prompt_that_the_provider_refuses_is_asked_of_nobody_else() -> None:
+    assert not is_down(ResponseRefused())
+
+
+def test_where_batches_had_their_try_a_stand_in_is_asked_directly(
+    make_case: Case, ask: Ask, triage: Pipeline, second_llm: FakeLLM
+) -> None:
+    version = triage.current_version
+    assert version
+    triage.publish(**version.get_values() | {"may_wait_h": 4})
+    second_llm.plan("e1", "ok")
+    event = make_case("e1: 500")
+    with pytest.raises(WaitsInBatch):
+        ask(event)
+    event.llm_calls.update(batch_count=1)
+    ledger.refuse(event.llm_calls.get(), NOT_TAKEN)
+    assert ask(event).answer == {"category": "x"}
+    assert second_llm.calls["e1"] == 1

@@ -41,6 +41,19 @@ def test_a_call_goes_to_the_provider_that_is_named(fake_llm: FakeLLM, second_llm
     assert second_llm.keys == {KEY}
 
 
+def test_what_the_environment_says_is_for_the_provider_of_the_settings(
+    second_llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "Authorization: Bearer sk-gateway\nX-Gateway: sk-gateway"
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", secret)
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-gateway")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-gateway")
+    make_provider(second_llm.base_url)
+    complete(get_endpoint("backup"), BODY)
+    assert second_llm.keys == {KEY}
+    assert "gateway" not in str(second_llm.headers)
+
+
 def test_the_key_lies_encrypted_in_the_database_and_shows_in_no_text(second_llm: FakeLLM) -> None:
     make_provider(second_llm.base_url)
     with connection.cursor() as cursor:

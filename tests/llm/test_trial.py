@@ -13,8 +13,10 @@ from apps.events.recording import get_cost
 from apps.llm import ledger
 from apps.llm.models import Budget, BudgetWait, LLMCall
 from apps.llm.provider import LLMError, OutcomeUnknown
+from apps.llm.responses_api import StillAtWork
 from apps.llm.trial import DRY_RUN, Trial, try_once
 from tests.fixtures.fake_llm import FakeLLM
+from tests.llm.background_cases import grow_old
 from tests.llm.conftest import Ask, prepare_event
 
 MakeCase = Callable[[str], Event]
@@ -107,3 +109,17 @@ def test_a_trial_that_a_budget_refuses_is_not_what_the_event_waits_for(
     assert caught.value.code == "budget_spent"
     assert not BudgetWait.objects.exists()
     assert fake_llm.calls["e1"] == 0
+
+
+def test_a_trial_that_took_too_long_in_the_background_is_asked_for_by_its_id_first(
+    make_case: MakeCase, fake_llm: FakeLLM, settings: Any
+) -> None:
+    settings.LLM_BACKGROUND, settings.LLM_TIMEOUT_S = True, 0.01
+    event = make_case("e1: bg:queued,queued,queued,ok")
+    with pytest.raises(StillAtWork):
+        attempt(event)
+    grow_old(event.llm_calls.get(), settings.LLM_BACKGROUND_TIMEOUT_S)
+    with pytest.raises(OutcomeUnknown):
+        attempt(event)
+    assert attempt(event, again=True).answer == {"category": "x"}
+    assert (fake_llm.calls["e1"], fake_llm.cancelled) == (1, [])
