@@ -117,10 +117,10 @@ def kill_all(row: Row, rig: Rig, start_process: Start, **variables: str) -> None
     """A worker for each event, killed where the row says; look at what they leave."""
     rig.start_dispatcher()
     running = Event.objects.filter(status="running")
-    wait_until(lambda: running.count() == KILLS, 30, "all workflows")
+    wait_until(lambda: running.count() == KILLS, 60, "all workflows")
     arguments = ("-m", "tests.workers.stopping_worker", "kill", row.point, str(KILLS))
     killed = start_process(*arguments, WORKER_CONCURRENCY="1", **variables)
-    assert killed.wait(120) == 0
+    assert killed.wait(300) == 0  # twenty starts, on a busy machine
     left = get_left()
     if row.is_second_attempt:
         assert left.total() == KILLS
@@ -133,7 +133,7 @@ def finish_all(row: Row, rig: Rig, fake_llm: FakeLLM) -> None:
     """The next worker ends each event as the row says, and pays nothing twice."""
     rig.start_worker()
     running = Event.objects.filter(status="running")
-    wait_until(lambda: not running.exists(), 90, "an end of each")
+    wait_until(lambda: not running.exists(), 180, "an end of each")
     assert fake_llm.calls.total() == row.requests * KILLS
     assert set(fake_llm.calls.values()) <= {row.requests}
     if row.is_second_attempt:
