@@ -96,6 +96,8 @@ class LLMBatch(models.Model):
         # In the state that was read: what is done next depends on it.
         mine = LLMBatch.objects.filter(is_free, pk=self.pk, state=self.state)
         is_mine = bool(mine.update(lease=lease, leased_until=until))
+        if is_mine:
+            self.refresh_from_db()  # others may have got further since it was read
         self.lease = lease if is_mine else ""
         return is_mine
 

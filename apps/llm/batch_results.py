@@ -41,7 +41,7 @@ class Reader:
 
     def __init__(self, batch: LLMBatch, ends_s: float) -> None:
         rows = batch.calls.values_list("pk", "fence", "state")
-        self.names = {f"call-{pk}-{fence}": pk for pk, fence, _ in rows}
+        self.names = {f"call-{pk}-{fence}": (pk, fence) for pk, fence, _ in rows}
         self.open = {f"call-{pk}-{fence}" for pk, fence, state in rows if state in OPEN}
         self.strange = 0  # lines of which nobody can tell whose they are
         self.ends_s = ends_s
@@ -54,7 +54,7 @@ class Reader:
                     self.strange += 1
                 elif line.name in self.open:
                     self.open.remove(line.name)
-                    settle(self.names[line.name], line)
+                    settle(*self.names[line.name], line)
                     # Only here: however slow the file is, each round gets further.
                     if time.monotonic() > self.ends_s:
                         raise SliceOver
@@ -74,12 +74,14 @@ def read_results(endpoint: Endpoint, batch: LLMBatch, remote: RemoteBatch, ends_
     is_unclear = remote.status == "completed" or bool(reader.strange)
     why = NOT_RUN if remote.status == "failed" else NOT_DONE
     for name in sorted(reader.open):
-        call = LLMCall.objects.filter(pk=reader.names[name]).first()
+        pk, fence = reader.names[name]
+        call = LLMCall.objects.filter(pk=pk, fence=fence).first()
         if call:
             _ = ledger.lose(call) if is_unclear else ledger.refuse(call, why)
-    problem = describe(remote, reader)
+    problem, counts = describe(remote, reader), count(batch)
     ended = {"state": BatchState.FINISHED, "finished_at": timezone.now(), "problem": problem}
-    if batch.change(**ended, **count(batch)):
+    # Where something is not known, they are what a person may ask the provider about.
+    if batch.change(**ended, **counts) and not (reader.strange or counts["lost"]):
         delete_files(endpoint, batch.file_id, remote.output_file_id, remote.error_file_id)
 
 
@@ -104,12 +106,12 @@ def describe(remote: RemoteBatch, reader: Reader) -> str:
     return "It was stopped, as time was up." if remote.status == "cancelled" else ""
 
 
-def settle(pk: int, line: Line) -> None:
+def settle(pk: int, fence: int, line: Line) -> None:
     """What a direct call does with its answer, at the price of a batch."""
     related = LLMCall.objects.select_related("event__pipeline_version", "event__body")
-    call = related.filter(pk=pk).first()
+    call = related.filter(pk=pk, fence=fence).first()
     if call is None:
-        return  # deleted with its event
+        return  # deleted with its event, or made again since: this line is none of its business
     if line.refusal:
         ledger.refuse(call, line.refusal)
     elif line.completion is None:

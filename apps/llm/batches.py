@@ -149,7 +149,7 @@ def find_by_mark(endpoint: Endpoint, batch: LLMBatch) -> RemoteBatch | None:
         for remote in page:
             if remote.mark == batch.id.hex:
                 return remote
-        if not has_more or page[-1].created_at < oldest:
+        if not has_more or not page or 0 < page[-1].created_at < oldest:
             return None
         after = page[-1].id
     raise ProviderFailed("The provider has too many batches to look through.")
