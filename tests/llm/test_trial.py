@@ -114,12 +114,13 @@ def test_a_trial_that_a_budget_refuses_is_not_what_the_event_waits_for(
 def test_a_trial_that_took_too_long_in_the_background_is_asked_for_by_its_id_first(
     make_case: MakeCase, fake_llm: FakeLLM, settings: Any
 ) -> None:
-    settings.LLM_BACKGROUND, settings.LLM_TIMEOUT_S = True, 0.01
-    event = make_case("e1: bg:queued,queued,queued,ok")
+    settings.LLM_BACKGROUND, settings.LLM_TIMEOUT_S = True, 2
+    event = make_case("e1: bg:queued")
     with pytest.raises(StillAtWork):
         attempt(event)
     grow_old(event.llm_calls.get(), settings.LLM_BACKGROUND_TIMEOUT_S)
     with pytest.raises(OutcomeUnknown):
         attempt(event)
+    fake_llm.responses["resp_1"].plan = ["ok"]
     assert attempt(event, again=True).answer == {"category": "x"}
     assert (fake_llm.calls["e1"], fake_llm.cancelled) == (1, [])
