@@ -294,16 +294,8 @@ class Appender:
 
 async def _connect(url: str) -> Connection:
     """A connection whose server knows the script and has no torn transaction; raises QueueError."""
-    connection = await connect(url)
-    try:
-        await connection.call("SCRIPT", "LOAD", scripts.APPEND)
-        await connection.call("EVAL", scripts.CLOSE, 1, scripts.CLOSE_KEY)
-    except BaseException as error:  # also cut short, by the timeout or the end
-        connection.abort()
-        if isinstance(error, hiredis.ReplyError):
-            raise translate(error) from error
-        raise
-    return connection
+    known = ("SCRIPT", "LOAD", scripts.APPEND)
+    return await connect(url, known, ("EVAL", scripts.CLOSE, 1, scripts.CLOSE_KEY))
 
 
 class Appenders:

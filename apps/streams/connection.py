@@ -87,8 +87,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-async def connect(url: str) -> Connection:
-    """A connection that is signed in and stands on the right database; raises QueueError."""
+async def connect(url: str, *first: Command) -> Connection:
+    """A connection that is signed in, stands on the right database and has answered the `first`
+    commands; raises QueueError.
+    """
     options = parse_url(url)
     loop = asyncio.get_running_loop()
     try:
@@ -97,7 +99,9 @@ async def connect(url: str) -> Connection:
         raise translate(error) from error
     try:
         await _introduce(connection, options)
-    except BaseException as error:
+        for command in first:
+            await connection.call(*command)
+    except BaseException as error:  # also cut short, by a timeout or the end: none stays open
         connection.abort()
         if isinstance(error, hiredis.ReplyError):
             raise translate(error) from error

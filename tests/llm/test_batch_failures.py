@@ -9,11 +9,9 @@ import pytest
 from django.db import connection
 
 from apps.events.models import Event
-from apps.llm import batches, ledger
+from apps.llm import batches
 from apps.llm.batch_gathering import gather
-from apps.llm.batch_lines import Line
 from apps.llm.batch_models import LLMBatch
-from apps.llm.batch_results import settle
 from apps.llm.models import LLMCall
 from tests.fixtures.batches import (
     MakeWaiting,
@@ -390,19 +388,3 @@ def test_a_process_that_stood_still_creates_nothing_any_more(
     monkeypatch.undo()
     run_round(2)
     assert fake_llm.desk.asked["create"] == 1
-
-
-def test_a_slow_reader_changes_nothing_of_a_call_that_was_made_again(
-    make_waiting: MakeWaiting,
-) -> None:
-    event = make_waiting("e1")
-    run_round()
-    call = LLMCall.objects.get()
-    old, line = call.fence, Line(f"call-{call.pk}-{call.fence}", refusal="http_429")
-    settle(call.pk, old, line)  # by the quick one
-    call.refresh_from_db()
-    again = ledger.reopen(call, event)
-    assert again
-    settle(call.pk, old, line)
-    again.refresh_from_db()
-    assert again.state == "intent"

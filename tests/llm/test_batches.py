@@ -10,7 +10,10 @@ import pytest
 from django.utils import timezone
 
 from apps.events.models import Event
+from apps.llm import ledger
+from apps.llm.batch_lines import Line
 from apps.llm.batch_models import LLMBatch
+from apps.llm.batch_results import settle
 from apps.llm.batches import run_due
 from apps.llm.models import Budget, BudgetPeriod, LLMCall
 from tests.fixtures.batches import (
@@ -213,3 +216,19 @@ def test_events_that_wait_in_batches_take_no_room_and_no_workflow(
     make_waiting("e1")
     assert (Event.count_active(10), Event.count_waiting(10)) == (0, 0)
     assert Event.find_stalled(timezone.now() + timedelta(hours=1), 10) == []
+
+
+def test_a_slow_reader_changes_nothing_of_a_call_that_was_made_again(
+    make_waiting: MakeWaiting,
+) -> None:
+    event = make_waiting("e1")
+    run_round()
+    call = LLMCall.objects.get()
+    old, line = call.fence, Line(f"call-{call.pk}-{call.fence}", refusal="http_429")
+    settle(call.pk, old, line)  # by the quick one
+    call.refresh_from_db()
+    again = ledger.reopen(call, event)
+    assert again
+    settle(call.pk, old, line)
+    again.refresh_from_db()
+    assert again.state == "intent"
