@@ -9,6 +9,7 @@ to look it up in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
@@ -19,7 +20,7 @@ from apps.llm.admission import Seat, take_up
 from apps.llm.endpoints import get_endpoint
 from apps.llm.models import LLMCall
 from apps.llm.provider import Completion, Endpoint, LLMError, OutcomeUnknown, ProviderRefused
-from apps.llm.responses_api import NotLookedAt, ResponseGone, StillAtWork
+from apps.llm.responses_api import NotLookedAt, ResponseGone, ResponseMissing, StillAtWork
 from apps.llm.responses_format import Progress
 
 # Asked again after a quarter of the time that it has taken already: soon for a short answer, and
@@ -27,6 +28,9 @@ from apps.llm.responses_format import Progress
 LEAST_WAIT_S, MOST_WAIT_S, WAIT_SHARE = 1.0, 30.0, 0.25
 # Times LLM_BACKGROUND_TIMEOUT_S: from then on a provider that can't be asked keeps nobody.
 FORSAKEN_AFTER = 2
+# A provider may not find a response that it has: a copy lags, or a proxy sends a look elsewhere.
+# That it is gone is believed when every look for so long has said so.
+MISSING_FOR = timedelta(minutes=5)
 State = LLMCall.State
 
 
@@ -68,8 +72,8 @@ def look(call: LLMCall) -> Completion:
     """
     seat = take_up(call)
     try:
-        progress = responses_api.look(_get_endpoint(call), call.response_id)
-    except (NotLookedAt, ResponseGone) as failure:
+        progress = _ask(call, responses_api.look)
+    except NotLookedAt as failure:
         progress = Progress(call.response_id, error=failure)
     if progress.completion:
         return progress.completion
@@ -90,11 +94,9 @@ def look_again(call: LLMCall, *, or_stop: bool = False) -> Completion | None:
     StillAtWork where it goes on, or can't be asked.
     """
     try:
-        progress = responses_api.look(_get_endpoint(call), call.response_id)
+        progress = _ask(call, responses_api.look)
         if or_stop and not (progress.completion or progress.error):
-            progress = responses_api.cancel(_get_endpoint(call), call.response_id)
-    except ResponseGone as error:
-        progress = Progress(call.response_id, error=error)
+            progress = _ask(call, responses_api.cancel)
     except NotLookedAt as error:
         if not (or_stop and _is_forsaken(call)):
             raise _with_wait(error, call) from None
@@ -111,6 +113,21 @@ def look_again(call: LLMCall, *, or_stop: bool = False) -> Completion | None:
         # That we stopped it is no failure of the provider's.
         take_up(call).settle(StillAtWork())
     return None
+
+
+def _ask(call: LLMCall, question: Callable[[Endpoint, str], Progress]) -> Progress:
+    """How far it is. Raises NotLookedAt, also where its id is unknown and that proves nothing."""
+    try:
+        progress = question(_get_endpoint(call), call.response_id)
+    except ResponseGone as error:
+        # Never by one look alone, however long nobody had looked.
+        is_news, since = ledger.note_missing(call), call.missing_since
+        if is_news or since is None or timezone.now() < since + MISSING_FOR:
+            raise ResponseMissing(http_status=error.http_status) from None
+        return Progress(call.response_id, error=error)
+    if call.missing_since:
+        ledger.note_known(call)
+    return progress
 
 
 def is_late(call: LLMCall) -> bool:

@@ -7,6 +7,7 @@ retry finds it, free; so is one that a dry run or a backtest did not wait for.
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 from django.conf import settings
@@ -18,9 +19,11 @@ from apps.events.unknown_outcomes import MARKED_FAILED
 from apps.llm import background, ledger, lookup
 from apps.llm.models import OWN_STEPS, LLMCall
 from apps.llm.provider import LLMError
-from apps.llm.responses_api import NotLookedAt
+from apps.llm.responses_api import NotLookedAt, ResponseMissing
 
-CALLS_A_ROUND = 20
+CALLS_A_ROUND = 20  # of one provider
+# Then it is the next one's turn. A look or a cancellation that hangs has a shorter end of its own.
+PROVIDER_S = 20.0
 KEPT_FOR = timedelta(days=30)  # as long as OpenAI keeps a response
 UNWANTED = Q(event__status=Status.DISCARDED) | Q(
     event__status=Status.DEAD, event__error_code=MARKED_FAILED
@@ -30,15 +33,36 @@ UNWANTED = Q(event__status=Status.DISCARDED) | Q(
 def watch() -> int:
     """One bounded round; how many calls were settled. Must not run inside a transaction."""
     settled = 0
+    away: set[str] = set()  # providers that did not answer, or took all their time
     for is_wanted, calls in ((False, find_unwanted()), (True, find_left())):
-        # In any order: one that can't be asked must not keep the others waiting for ever.
-        for call in calls.select_related("event").order_by("?")[:CALLS_A_ROUND]:
-            try:
-                settled += _settle(call, is_wanted=is_wanted)
-            except NotLookedAt:
-                break  # the provider is away: later
-            except LLMError:
-                continue  # on record already, or still at work
+        for provider in _find_providers(calls):
+            if provider not in away:
+                settled += _settle_at(provider, calls, away, is_wanted=is_wanted)
+    return settled
+
+
+def _find_providers(calls: QuerySet[LLMCall]) -> list[str]:
+    return sorted(set(calls.order_by().values_list("provider", flat=True).distinct()))
+
+
+def _settle_at(provider: str, calls: QuerySet[LLMCall], away: set[str], *, is_wanted: bool) -> int:
+    """Some calls of one provider, in any order: none keeps the others waiting for ever."""
+    settled = 0
+    deadline = time.monotonic() + PROVIDER_S
+    chosen = calls.filter(provider=provider).select_related("event").order_by("?")
+    for call in chosen[:CALLS_A_ROUND]:
+        if time.monotonic() > deadline:
+            away.add(provider)
+            break
+        try:
+            settled += _settle(call, is_wanted=is_wanted)
+        except ResponseMissing:
+            continue  # it answers, though not of this one
+        except NotLookedAt:
+            away.add(provider)
+            break
+        except LLMError:
+            continue  # on record already, or still at work
     return settled
 
 

@@ -124,6 +124,7 @@ def reopen(
             response_id="",
             is_response_open=False,
             kept_seat=None,
+            missing_since=None,
             **_get_way(due_at),
             **charge.fields,
         )
@@ -172,6 +173,21 @@ def keep_response(call: LLMCall, response_id: str, seat: dict[str, Any]) -> bool
         for name, value in fields.items():
             setattr(call, name, value)
     return is_kept
+
+
+def note_missing(call: LLMCall) -> bool:
+    """The provider does not know the id now. False where it did not before either."""
+    now = timezone.now()
+    known = LLMCall.objects.filter(pk=call.pk, fence=call.fence, missing_since=None)
+    is_new = bool(known.update(missing_since=now))
+    call.missing_since = now if is_new else call.missing_since
+    return is_new
+
+
+def note_known(call: LLMCall) -> None:
+    """The provider knows the id again."""
+    LLMCall.objects.filter(pk=call.pk, fence=call.fence).update(missing_since=None)
+    call.missing_since = None
 
 
 def close_response(call: LLMCall) -> bool:

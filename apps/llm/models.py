@@ -81,6 +81,7 @@ class LLMCall(models.Model):
     response_id = models.CharField(max_length=120, blank=True, default="", db_default="")
     is_response_open = models.BooleanField(default=False, db_default=False)
     kept_seat = models.JSONField(null=True, blank=True)
+    missing_since = models.DateTimeField(null=True)  # the provider has not known the id since then
 
     objects = LLMCallQuerySet.as_manager()
 

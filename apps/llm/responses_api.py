@@ -48,6 +48,16 @@ class NotLookedAt(StillAtWork):
     message = "The provider works in the background, and did not say how far it is."
 
 
+class ResponseMissing(NotLookedAt):
+    """The provider does not know the id at the moment, which proves nothing yet."""
+
+    code = "llm_response_missing"
+    message = (
+        "The provider does not know the response's id at the moment. It is asked again for five "
+        "minutes before that counts."
+    )
+
+
 class ResponseGone(OutcomeUnknown):
     """The provider knows no response of this id: it expired, or belongs to another key."""
 

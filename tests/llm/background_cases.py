@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from apps.events.models import Event, Step
+from apps.llm import background
 from apps.llm.models import LLMCall
 from apps.llm.provider import LLMError, OutcomeUnknown
-from apps.llm.responses_api import StillAtWork
+from apps.llm.responses_api import ResponseMissing, StillAtWork
 from tests.llm.conftest import Ask
 
 
@@ -37,7 +40,17 @@ def hold(ask: Ask, event: Event) -> None:
 
 def grow_old(call: LLMCall, seconds: float) -> None:
     """As if it had been begun so much earlier."""
-    from datetime import timedelta
-
     earlier = call.intended_at - timedelta(seconds=seconds)
     LLMCall.objects.filter(pk=call.pk).update(intended_at=earlier)
+
+
+def grow_missing(call: LLMCall, time: timedelta) -> None:
+    """As if the provider had not known its id for so much longer."""
+    assert call.missing_since
+    LLMCall.objects.filter(pk=call.pk).update(missing_since=call.missing_since - time)
+
+
+def lose_track(ask: Ask, event: Event) -> None:
+    """The provider does not know the id, and has not for as long as that is doubted."""
+    fail_with(ask, event, ResponseMissing)
+    grow_missing(event.llm_calls.latest("pk"), background.MISSING_FOR)

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from apps.events.models import Event
-from apps.llm import ledger
+from apps.llm import background, ledger
 from apps.llm.models import LLMCall, Provider
 from apps.llm.provider import (
     LLMError,
@@ -20,13 +20,20 @@ from apps.llm.provider import (
     ProviderUnreachable,
     RateLimited,
 )
-from apps.llm.responses_api import NotLookedAt, ResponseGone, StillAtWork
+from apps.llm.responses_api import NotLookedAt, ResponseGone, ResponseMissing, StillAtWork
 from apps.llm.responses_format import ResponseCancelled, ResponseFailed, ResponseRefused
 from apps.llm.step import AnswerInvalid, CallInFlight, CallLost
 from apps.pipelines.models import PipelineVersion
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
-from tests.llm.background_cases import begin, fail_with, grow_old, hold
+from tests.llm.background_cases import (
+    begin,
+    fail_with,
+    grow_missing,
+    grow_old,
+    hold,
+    lose_track,
+)
 from tests.llm.conftest import Ask
 from tests.llm.test_providers import make_provider
 from workers.contracts import Verdict
@@ -148,6 +155,8 @@ def test_a_response_that_ends_without_an_answer_says_what_that_means(
 ) -> None:
     event = make_case(f"e1: {plan}")
     begin(ask, event)
+    if error is ResponseGone:
+        lose_track(ask, event)
     fail_with(ask, event, error)
     call = event.llm_calls.get()
     assert (call.state, call.is_response_open, call.kept_seat) == (state, False, None)
@@ -286,9 +295,41 @@ def test_a_pipeline_that_says_so_asks_again_for_what_is_gone(
     PipelineVersion.objects.update(on_unknown=PipelineVersion.OnUnknown.CALL_AGAIN)
     event.pipeline_version.refresh_from_db()
     begin(ask, event)
+    lose_track(ask, event)
     fail_with(ask, event, CallLost)
     begin(ask, event)
     assert ask(event).answer == {"category": "x"}
+
+
+@pytest.mark.parametrize("policy", PipelineVersion.OnUnknown.values)
+def test_that_an_id_is_not_known_for_a_moment_pays_nothing_again(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, policy: str
+) -> None:
+    event = make_case("e1: bg:gone,gone,queued,gone,ok ok")
+    PipelineVersion.objects.update(on_unknown=policy)
+    event.pipeline_version.refresh_from_db()
+    begin(ask, event)
+    error = fail_with(ask, event, ResponseMissing)
+    assert (error.verdict, error.retry_after_s) == (Verdict.WAIT, 1.0)
+    grow_missing(event.llm_calls.get(), background.MISSING_FOR * 0.9)
+    fail_with(ask, event, ResponseMissing)
+    fail_with(ask, event, StillAtWork)  # it is known again
+    fail_with(ask, event, ResponseMissing)  # as if for the first time
+    assert ask(event).answer == {"category": "x"}
+    assert fake_llm.calls["e1"] == 1
+
+
+def test_a_late_one_whose_id_is_not_known_for_a_moment_is_not_begun_again(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, settings: Any
+) -> None:
+    event = make_case("e1: bg:queued,gone,ok ok")
+    PipelineVersion.objects.update(on_unknown=PipelineVersion.OnUnknown.CALL_AGAIN)
+    event.pipeline_version.refresh_from_db()
+    grow_old(begin(ask, event), settings.LLM_BACKGROUND_TIMEOUT_S)
+    fail_with(ask, event, CallLost)
+    fail_with(ask, event, ResponseMissing)
+    assert ask(event).answer == {"category": "x"}
+    assert fake_llm.calls["e1"] == 1
 
 
 def test_a_worker_that_was_paused_before_it_noted_the_id_stops_what_it_had_begun(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -10,15 +11,18 @@ import pytest
 
 from apps.events.models import Event, Status, Step
 from apps.events.unknown_outcomes import LookUp, look_up_answer, mark_failed
+from apps.llm import background, background_watch, responses_api
 from apps.llm.background_watch import watch
 from apps.llm.lookup import can_look_up
-from apps.llm.models import Budget, LLMCall
-from apps.llm.responses_api import StillAtWork
+from apps.llm.models import Budget, LLMCall, Provider
+from apps.llm.responses_api import ResponseMissing, StillAtWork
 from apps.llm.trial import DRY_RUN, Trial, try_once
+from apps.pipelines.models import Pipeline, PipelineVersion
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
-from tests.llm.background_cases import begin, fail_with, grow_old, hold
+from tests.llm.background_cases import begin, fail_with, grow_missing, grow_old, hold
 from tests.llm.conftest import Ask, prepare_event
+from tests.llm.test_providers import make_provider
 
 MakeCase = Callable[[str], Event]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,6 +93,10 @@ def test_one_that_has_no_answer_is_not_looked_up_again(
     make_late: MakeCase, fake_llm: FakeLLM, bob: Any, word: str, state: str
 ) -> None:
     event = make_late(f"e1: bg:queued,{word}")
+    if word == "gone":
+        with pytest.raises(ResponseMissing):
+            look_up_answer(event, bob)
+        grow_missing(event.llm_calls.get(), background.MISSING_FOR)
     assert look_up_answer(event, bob) == LookUp.NOT_FOUND
     call = event.llm_calls.get()
     assert (call.state, call.is_response_open) == (state, False)
@@ -173,6 +181,66 @@ def test_a_provider_that_is_away_is_asked_to_stop_later(
     settings.OPENAI_BASE_URL = fake_llm.base_url
     assert watch() == 1
     assert fake_llm.cancelled == ["resp_1"]
+
+
+def test_a_provider_that_is_away_keeps_no_other_one_waiting(
+    triage: Pipeline, make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, second_llm: FakeLLM
+) -> None:
+    events = [make_case(f"e{number}: bg:queued") for number in range(8)]
+    make_provider(second_llm.base_url)
+    Provider.objects.update(in_background=True)
+    for event in events[1:]:  # all but one are at a provider that is gone by then
+        PipelineVersion.objects.update(provider="backup")
+        event.refresh_from_db()
+        begin(ask, event)
+    PipelineVersion.objects.update(provider="")
+    events[0].refresh_from_db()
+    begin(ask, events[0])
+    for event in events:
+        kill_workers_until_dead(event)
+        assert event.discard()
+    Provider.objects.update(base_url=f"http://127.0.0.1:{free_ports(1)[0]}/v1", sealed_key="")
+    assert watch() == 1
+    assert fake_llm.cancelled == ["resp_1"]
+
+
+@pytest.mark.parametrize("hangs", ["look", "cancel"])
+def test_a_provider_that_hangs_has_a_bounded_time(
+    make_case: MakeCase,
+    ask: Ask,
+    fake_llm: FakeLLM,
+    second_llm: FakeLLM,
+    monkeypatch: pytest.MonkeyPatch,
+    hangs: str,
+) -> None:
+    monkeypatch.setattr(responses_api, "LOOK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(responses_api, "CANCEL_TIMEOUT_S", 0.3)
+    events = [make_case(f"e{number}: bg:queued") for number in range(6)]
+    for event in events:
+        begin(ask, event)
+        kill_workers_until_dead(event)
+        assert event.discard()
+    if hangs == "look":
+        for response in fake_llm.responses.values():
+            response.plan = ["hang"]
+    else:
+        fake_llm.cancel_word = "hang"
+    began = time.monotonic()
+    assert watch() == 0
+    assert time.monotonic() - began < 1.5  # one of six was asked
+    assert fake_llm.looks.total() == 1
+
+
+def test_a_provider_that_is_slow_has_no_more_than_its_time(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_watch, "PROVIDER_S", 0.3)
+    for number in range(6):
+        event = make_case(f"e{number}: bg:in_progress/0.2")
+        begin(ask, event)
+        kill_workers_until_dead(event)
+    assert watch() == 0
+    assert 1 <= fake_llm.looks.total() <= 2
 
 
 def test_a_dry_run_waits_for_the_answer_in_place(

@@ -19,7 +19,7 @@ from apps.llm.responses_api import ResponseGone
 from apps.llm.responses_format import ResponseFailed
 from apps.streams.clients import get_client
 from tests.fixtures.fake_llm import FakeLLM
-from tests.llm.background_cases import begin, fail_with, grow_old
+from tests.llm.background_cases import begin, fail_with, grow_old, lose_track
 from tests.llm.conftest import Ask
 
 MakeCase = Callable[[str], Event]
@@ -76,6 +76,7 @@ def test_of_a_response_that_is_gone_the_estimate_counts_as_spent(
 ) -> None:
     event = make_case("e1: bg:gone")
     call = begin(ask, event)
+    lose_track(ask, event)
     fail_with(ask, event, ResponseGone)
     assert get_money(budget) == (0, call.reserved_micros)
 
