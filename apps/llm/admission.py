@@ -76,6 +76,7 @@ class Seat:
     """The leave to make one call."""
 
     grants: list[Grant] = field(default_factory=list)
+    passed_over: list[dict[str, str]] = field(default_factory=list)  # models asked before it
 
     def settle(self, outcome: Outcome, cost_usd: Decimal = Decimal(0)) -> None:
         """What came of the call: an answer, whatever it is worth, or the error as it was raised."""
@@ -84,8 +85,9 @@ class Seat:
             grant.settle(outcome, cost_usd)
 
     def as_json(self) -> dict[str, Any]:
-        """What `take_up` needs."""
-        return {name: value for grant in self.grants for name, value in grant.as_json().items()}
+        """What `take_up` needs, and what the attempt will say in the end."""
+        kept = {name: value for grant in self.grants for name, value in grant.as_json().items()}
+        return kept | ({"passed_over": self.passed_over} if self.passed_over else {})
 
     def hand_over(self, seen: SeenLimits) -> None:
         """The call goes on without this process, and its row keeps what `as_json` said."""

@@ -18,9 +18,10 @@ from apps.llm.batch_lines import Line, read_lines
 from apps.llm.batch_models import BatchState, LLMBatch
 from apps.llm.batch_provider import RemoteBatch
 from apps.llm.models import LLMCall
+from apps.llm.output import read_completion
 from apps.llm.pricing import get_batch_cost_usd, get_cost_usd
 from apps.llm.provider import Completion, Endpoint, LLMError, OutcomeUnknown
-from apps.llm.step import get_hidden, read_completion
+from apps.llm.step import get_hidden
 from apps.pipelines.payload import PrepareError
 from apps.pipelines.prepare import PreparedRequest, prepare
 from workers.contracts import EventRun

@@ -109,18 +109,22 @@ def charging(
     try:
         yield replace(plan(event, body, provider, in_batch=in_batch), waits=waits)
     except (BudgetSpent, PriceUnknown) as refusal:
-        if not waits:
-            raise
-        BudgetWait.objects.update_or_create(
-            event=event,
-            defaults={
-                "budget": refusal.budget,
-                "needs_micros": refusal.needs_micros,
-                "model": refusal.model[:120],
-                "provider": provider,
-            },
-        )
+        if waits:
+            note_wait(event, refusal, provider)
         raise
+
+
+def note_wait(event: Event, refusal: BudgetSpent | PriceUnknown, provider: str) -> None:
+    """What a held event waits for."""
+    BudgetWait.objects.update_or_create(
+        event=event,
+        defaults={
+            "budget": refusal.budget,
+            "needs_micros": refusal.needs_micros,
+            "model": refusal.model[:120],
+            "provider": provider,
+        },
+    )
 
 
 def plan(

@@ -7,13 +7,15 @@ nobody else is asked. A limit of our own only makes an event wait.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from apps.events.models import Event
 from apps.llm.breaker import BreakerOpen
+from apps.llm.budgets import PriceUnknown
 from apps.llm.lanes import Lane
 from apps.llm.limits import LimitReached, estimate_tokens
 from apps.llm.models import LLMCall
+from apps.llm.output import STOPPED
 from apps.llm.provider import (
     LLMError,
     NotConfigured,
@@ -33,9 +35,13 @@ from workers.contracts import Verdict
 LONG_PAUSE_S = 10.0  # a provider that wants no call for longer is down
 # The provider does not serve us: another one may. A request that is wrong is wrong everywhere.
 NOT_SERVED = {401, 402, 403, 404}
-DOWN = (BreakerOpen, RateLimited, ProviderFailed, ProviderUnreachable, NotConfigured)
-# Which of several refusals decides: one that used an attempt, then one that waits.
-RANKS = (Verdict.FAILED, Verdict.WAIT, Verdict.NEVER)
+DOWN = (
+    *(BreakerOpen, RateLimited, ProviderFailed, ProviderUnreachable, NotConfigured),
+    PriceUnknown,
+)
+# Which of several refusals decides: one that used an attempt, then one that waits, first by itself.
+RANKS = (Verdict.FAILED, Verdict.WAIT, Verdict.HELD, Verdict.NEVER)
+PassedOver = dict[str, str]  # provider, model, code
 
 
 class PromptTooLong(LLMError):
@@ -60,6 +66,14 @@ class Refusal:
     request: PreparedRequest
     error: LLMError
 
+    def as_json(self) -> PassedOver:
+        """As an attempt keeps it."""
+        return {
+            "provider": self.request.provider,
+            "model": self.request.model,
+            "code": self.error.code,
+        }
+
 
 def build_chain(version: PipelineVersion, request: PreparedRequest) -> list[PreparedRequest]:
     """`request`, which asks the first model, and the same question to the others."""
@@ -82,10 +96,19 @@ def find_begun(
     answered = {
         call.request_hash
         for call in calls
-        if call.state == LLMCall.State.ANSWERED and call.run == event.run
+        if call.state == LLMCall.State.ANSWERED
+        and call.run == event.run
+        and not may_follow(call, version)
     }
     begun = next((request for request in chain if request.hash in answered), None)
     return (begun, False) if begun else None
+
+
+def may_follow(call: LLMCall, version: PipelineVersion) -> bool:
+    """Whether the same run asks again although this call was paid: it was broken off, and the
+    pipeline says to call again.
+    """
+    return call.problem in STOPPED and version.on_unknown != PipelineVersion.OnUnknown.HOLD
 
 
 def is_down(error: LLMError) -> bool:
@@ -100,32 +123,67 @@ def is_down(error: LLMError) -> bool:
     return isinstance(error, (*DOWN, PromptTooLong, ProviderRefused))
 
 
-def decide(refusals: list[Refusal]) -> LLMError:
-    """The error of the step where every model was passed over; it has the route."""
-    for verdict in RANKS:
-        found = [each for each in refusals if each.error.verdict == verdict]
-        if found:
-            chosen = min(found, key=lambda each: each.error.retry_after_s or 0.0)
-            break
-    others = [each for each in refusals if each is not chosen]
-    chosen.error.route = get_route(chosen.request, others)
-    return chosen.error
+@dataclass
+class Turn:
+    """One attempt at the models of a chain: how far it has come, and who was passed over."""
+
+    chain: list[PreparedRequest]
+    refusals: list[Refusal] = field(default_factory=list)
+    before: list[PassedOver] = field(default_factory=list)  # until a call went to the background
+    asked: int = 0  # from the chain's beginning
+
+    @property
+    def next(self) -> PreparedRequest | None:
+        """Whom to ask now; None where nobody is left."""
+        return self.chain[self.asked] if self.asked < len(self.chain) else None
+
+    @property
+    def passed_over(self) -> list[PassedOver]:
+        """In the order of the chain, as an attempt keeps it."""
+        return [*self.before, *(each.as_json() for each in self.refusals)]
+
+    def pass_over(self, link: PreparedRequest, error: LLMError) -> None:
+        """Go on behind it. Raises `error` where nobody else is to be asked."""
+        if not is_down(error):
+            raise error
+        self.refusals.append(Refusal(link, error))
+        self.asked = max(self.asked, self.chain.index(link) + 1)
+
+    def pass_over_call(self, call: LLMCall, error: LLMError) -> None:
+        """The same, where a call in the background has failed: it goes on in its own attempt.
+
+        A repair, and a question that this version does not ask any more, are nobody else's.
+        """
+        link = next((each for each in self.chain if each.hash == call.request_hash), None)
+        if link is None or call.is_repair:
+            raise error
+        self.before = get_route_of(call)["passed_over"]
+        self.pass_over(link, error)
+
+    def get_route(self, request: PreparedRequest) -> Route:
+        """As the attempt keeps it."""
+        return _make_route(request.provider, request.model, self.passed_over)
+
+    def decide(self) -> Refusal:
+        """The refusal that ends the attempt where every model was passed over."""
+        for verdict in RANKS:
+            found = [each for each in self.refusals if each.error.verdict == verdict]
+            if found:
+                chosen = min(found, key=lambda each: each.error.retry_after_s or 0.0)
+                break
+        self.refusals.remove(chosen)
+        chosen.error.route = self.get_route(chosen.request)
+        return chosen
 
 
-def get_route(request: PreparedRequest, passed_over: list[Refusal]) -> Route:
-    """As the attempt keeps it."""
-    return {
-        "provider": request.provider,
-        "model": request.model,
-        "passed_over": [
-            {
-                "provider": each.request.provider,
-                "model": each.request.model,
-                "code": each.error.code,
-            }
-            for each in passed_over
-        ],
-    }
+def get_route_of(call: LLMCall) -> Route:
+    """Of a call on record. One in the background keeps who was passed over before it."""
+    kept = call.kept_seat or {}
+    return _make_route(call.provider, call.model, kept.get("passed_over", []))
+
+
+def _make_route(provider: str, model: str, passed_over: list[PassedOver]) -> Route:
+    return {"provider": provider, "model": model, "passed_over": passed_over}
 
 
 def check_room(request: PreparedRequest, lane: Lane) -> None:

@@ -18,9 +18,9 @@ from apps.llm.admission import Seat, take_up
 from apps.llm.endpoints import get_endpoint
 from apps.llm.metrics import CALLS
 from apps.llm.models import LLMCall
+from apps.llm.output import read_completion
 from apps.llm.pricing import get_cost_usd
 from apps.llm.provider import Completion, find_kept
-from apps.llm.step import read_completion
 from apps.pipelines.payload import PrepareError
 from apps.pipelines.prepare import prepare
 

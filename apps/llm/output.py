@@ -8,10 +8,25 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from apps.llm.provider import Completion
 from apps.pipelines.json_schema import NotCheckable, OffSchema, Schema
+from apps.pipelines.prepare import PreparedRequest
 from apps.pipelines.redaction.placeholders import UnmaskedTooLarge, unmask
 
 MAX_ANSWER_CHARS = 500_000
+PROBLEMS = {
+    "answer_empty": "The model gave no answer.",
+    "answer_refused": "The model refused to answer.",
+    "answer_truncated": "The answer was cut off: the pipeline's token limit is too low for it.",
+    "answer_failed": "The provider gave up in the middle of its answer, and counts it.",
+    "answer_cancelled": "The answer was cancelled at the provider, which counts what it had done.",
+    "answer_too_large": "The answer was too large to be read.",
+    "answer_not_json": "The answer is not JSON.",
+    "answer_not_text": "The answer holds characters that are no text.",
+    "answer_off_schema": "The answer does not fit the schema.",
+}
+# Paid, and broken off: another call may well be answered.
+STOPPED = ("answer_failed", "answer_cancelled")
 _FENCE = re.compile(r"\A```[a-zA-Z]*\s*\n(.*?)\n?\s*```\Z", re.DOTALL)
 
 
@@ -25,6 +40,16 @@ class UnfitAnswer(ValueError):
         super().__init__(message)
         self.code = code
         self.place = place
+
+
+def read_completion(completion: Completion, request: PreparedRequest) -> tuple[object, str, str]:
+    """Answer, problem (a machine word, or nothing) and its sentence."""
+    if completion.problem:
+        return None, completion.problem, PROBLEMS[completion.problem]
+    try:
+        return read_answer(completion.text, request.output_schema, request.hidden), "", ""
+    except UnfitAnswer as error:
+        return None, error.code, str(error)
 
 
 def read_answer(text: str, schema: dict[str, Any], hidden: Mapping[str, str] | None = None) -> Any:

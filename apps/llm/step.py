@@ -11,20 +11,21 @@ from apps.events.models import Event
 from apps.llm import background, ledger
 from apps.llm.admission import Seat, admit, take_up
 from apps.llm.batch_lane import WaitsInBatch, check_refusal, get_due
+from apps.llm.budgets import PriceUnknown, note_wait
 from apps.llm.chain import (
-    Refusal,
+    PassedOver,
+    Turn,
     build_chain,
     check_room,
-    decide,
     find_begun,
-    get_route,
-    is_down,
+    get_route_of,
+    may_follow,
 )
 from apps.llm.endpoints import get_endpoint
 from apps.llm.lanes import get_lane
 from apps.llm.metrics import CALL_SECONDS, CALLS, COST_USD, MASKED
 from apps.llm.models import LLMCall
-from apps.llm.output import UnfitAnswer, read_answer
+from apps.llm.output import PROBLEMS, STOPPED, read_answer, read_completion
 from apps.llm.pricing import get_cost_usd
 from apps.llm.provider import (
     CallTooLate,
@@ -36,61 +37,13 @@ from apps.llm.provider import (
 )
 from apps.llm.repair import may_repair
 from apps.llm.responses_api import StillAtWork
+from apps.llm.step_errors import AnswerInvalid, AnswerStopped, CallInFlight, CallLost
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
-from workers.contracts import Verdict
 
 IN_FLIGHT_WAIT_S = 2.0
 State = LLMCall.State
 OnUnknown = PipelineVersion.OnUnknown
-PROBLEMS = {
-    "answer_empty": "The model gave no answer.",
-    "answer_refused": "The model refused to answer.",
-    "answer_truncated": "The answer was cut off: the pipeline's token limit is too low for it.",
-    "answer_failed": "The provider gave up in the middle of its answer, and counts it.",
-    "answer_cancelled": "The answer was cancelled at the provider, which counts what it had done.",
-    "answer_too_large": "The answer was too large to be read.",
-    "answer_not_json": "The answer is not JSON.",
-    "answer_not_text": "The answer holds characters that are no text.",
-    "answer_off_schema": "The answer does not fit the schema.",
-}
-STOPPED = ("answer_failed", "answer_cancelled")
-
-
-class CallInFlight(LLMError):
-    """Another worker is asking this very question now: wait for its answer; uses no attempt."""
-
-    code = "llm_call_in_flight"
-    verdict = Verdict.WAIT
-    message = "Another worker is waiting for this answer."
-
-
-class CallLost(OutcomeUnknown):
-    """Sent, no whole answer, and the pipeline says to call again: may pay twice."""
-
-    code = "llm_call_lost"
-    permanent = False
-    verdict = Verdict.FAILED
-    message = "The request was sent and no whole answer came back: the pipeline asks again."
-
-
-class AnswerInvalid(LLMError):
-    """A paid answer that can't be used. Permanent: only a person's retry asks (and pays) again.
-
-    `code` says how, `cost_usd` what was paid by this call (0 where it was paid before).
-    `may_repair` tells that the ledger now has a repair due: not yet permanent.
-    """
-
-    code = "answer_invalid"
-    permanent = True
-    verdict = Verdict.NEVER
-
-    def __init__(
-        self, message: str, *, code: str, cost_usd: Decimal, may_repair: bool = False
-    ) -> None:
-        super().__init__(message, code=code)
-        self.cost_usd = cost_usd
-        self.may_repair = may_repair
 
 
 @dataclass(frozen=True)
@@ -136,31 +89,63 @@ def _call_and_repair(event: Event, version: PipelineVersion, request: PreparedRe
 
 def _call(event: Event, version: PipelineVersion, request: PreparedRequest) -> LLMAnswer:
     """Ask the first model of the chain that is not down."""
-    chain = build_chain(version, request)
-    refusals: list[Refusal] = []
-    for link in chain:
+    turn = Turn(build_chain(version, request))
+    while link := turn.next:
         calls = ledger.find_calls(event)
         # Whoever was asked, and whatever its hash: an answer on record is the event's.
         usable = [call for call in calls if call.state == State.ANSWERED and not call.problem]
         if usable:
             return _use(usable[0], request)
-        for call in calls:
-            # Other requests count too: OPENAI_MODEL may have changed while one was under way.
-            if call.is_response_open and (found := _ask_by_id(call, event, version, request)):
-                return replace(found, route=_get_route_of(call))
-            _check_settled(call, event, version)
-        begun = find_begun(calls, event, version, chain)
-        request, is_repair = begun or (link, False)
+        if found := _go_on(event, version, request, calls, turn):
+            return found
+        if turn.next is not link:
+            continue
+        begun = find_begun(calls, event, version, turn.chain)
+        asked, is_repair = begun or (link, False)
         try:
-            answer = _ask_one(event, version, Asked(request, is_repair, chain, calls))
+            answer = _ask_one(
+                event, version, Asked(asked, is_repair, turn.chain, calls, turn.passed_over)
+            )
         except LLMError as error:
-            error.route = get_route(request, refusals)
-            if begun or not is_down(error):
+            error.route = turn.get_route(asked)
+            if begun:
                 raise
-            refusals.append(Refusal(link, error))
+            turn.pass_over(link, error)
         else:
-            return replace(answer, route=get_route(request, refusals))
-    raise decide(refusals)
+            return replace(answer, route=turn.get_route(asked))
+    chosen = turn.decide()
+    if isinstance(chosen.error, PriceUnknown):
+        note_wait(event, chosen.error, chosen.request.provider)
+    raise chosen.error
+
+
+def _go_on(
+    event: Event,
+    version: PipelineVersion,
+    request: PreparedRequest,
+    calls: list[LLMCall],
+    turn: Turn,
+) -> LLMAnswer | None:
+    """The answer of a call that was begun before; None where another may be made.
+
+    One that has failed in the background is passed over as a direct call would be. Raises where
+    another request might pay twice.
+    """
+    for call in calls:
+        # Other requests count too: OPENAI_MODEL may have changed while one was under way.
+        if call.is_response_open:
+            route = get_route_of(call)
+            try:
+                found = _ask_by_id(call, event, version, request)
+            except LLMError as error:
+                error.route = route
+                turn.pass_over_call(call, error)
+                call.refresh_from_db()
+            else:
+                if found:
+                    return replace(found, route=route)
+        _check_settled(call, event, version)
+    return None
 
 
 @dataclass(frozen=True)
@@ -171,6 +156,7 @@ class Asked:
     is_repair: bool
     chain: list[PreparedRequest]
     calls: list[LLMCall]
+    passed_over: list[PassedOver] = field(default_factory=list)
 
     @property
     def same(self) -> list[LLMCall]:
@@ -198,11 +184,12 @@ def _ask_one(event: Event, version: PipelineVersion, asked: Asked) -> LLMAnswer:
     lane = get_lane(request.model, request.provider)
     check_room(request, lane)
     if due_at := get_due(event, version, asked.calls):
-        _claim(asked, event, due_at)
+        _claim(asked, event, version, due_at)
         raise WaitsInBatch(due_at)
     # Before the intent: a call that waits for its turn has promised nothing.
     with admit(event, version, request, lane, has_stand_in=asked.has_stand_in) as seat:
-        return ask(_claim(asked, event), version, request, seat)
+        seat.passed_over = asked.passed_over
+        return ask(_claim(asked, event, version), version, request, seat)
 
 
 def _use(call: LLMCall, request: PreparedRequest) -> LLMAnswer:
@@ -211,11 +198,7 @@ def _use(call: LLMCall, request: PreparedRequest) -> LLMAnswer:
     if paid_usd is None:
         ledger.reuse(call)
     answer = read_answer(call.answer, request.output_schema, get_hidden(call, request))
-    return LLMAnswer(answer, paid_usd or Decimal(0), paid_usd is None, _get_route_of(call))
-
-
-def _get_route_of(call: LLMCall) -> Route:
-    return {"provider": call.provider, "model": call.model, "passed_over": []}
+    return LLMAnswer(answer, paid_usd or Decimal(0), paid_usd is None, get_route_of(call))
 
 
 def _read_first(call: LLMCall) -> Decimal | None:
@@ -291,13 +274,17 @@ def _check_settled(call: LLMCall, event: Event, version: PipelineVersion) -> Non
         raise OutcomeUnknown
 
 
-def _claim(asked: Asked, event: Event, due_at: datetime | None = None) -> LLMCall:
+def _claim(
+    asked: Asked, event: Event, version: PipelineVersion, due_at: datetime | None = None
+) -> LLMCall:
     """The row under which the request may leave now, or wait for a batch: its intent on disk."""
     same, request = asked.same, asked.request
     if same and same[0].state != State.ANSWERED:
         claimed = ledger.reopen(same[0], event, due_at, asked.seen)
-    elif same and same[0].run == event.run:
+    elif same and same[0].run == event.run and not may_follow(same[0], version):
         problem = same[0].problem
+        if problem in STOPPED:
+            raise AnswerStopped(problem, version)
         sentence = PROBLEMS.get(problem, "The answer can't be used.")
         paid_usd = _read_first(same[0]) or Decimal(0)
         raise AnswerInvalid(sentence, code=problem, cost_usd=paid_usd)
@@ -371,6 +358,8 @@ def _record(
         # We were given up for lost, and the request was sent again, or another has looked at the
         # same response: what is on record counts.
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
+    if problem in STOPPED and not call.is_trial:
+        raise AnswerStopped(problem, version)
     if problem:
         raise AnswerInvalid(
             f"{sentence} That was after one try to repair it." if call.is_repair else sentence,
@@ -379,13 +368,3 @@ def _record(
             may_repair=may_repair(call, problem, version),
         )
     return LLMAnswer(answer, cost_usd, reused=False)
-
-
-def read_completion(completion: Completion, request: PreparedRequest) -> tuple[object, str, str]:
-    """Answer, problem (a machine word, or nothing) and its sentence."""
-    if completion.problem:
-        return None, completion.problem, PROBLEMS[completion.problem]
-    try:
-        return read_answer(completion.text, request.output_schema, request.hidden), "", ""
-    except UnfitAnswer as error:
-        return None, error.code, str(error)

@@ -19,19 +19,11 @@ from apps.llm.background import LEAST_WAIT_S
 from apps.llm.chain import check_room
 from apps.llm.lanes import get_lane
 from apps.llm.models import LLMCall
-from apps.llm.output import UnfitAnswer, read_answer
+from apps.llm.output import PROBLEMS, UnfitAnswer, read_answer
 from apps.llm.provider import OutcomeUnknown
 from apps.llm.responses_api import StillAtWork
-from apps.llm.step import (
-    IN_FLIGHT_WAIT_S,
-    PROBLEMS,
-    AnswerInvalid,
-    CallInFlight,
-    LLMAnswer,
-    ask,
-    resume,
-    take_late,
-)
+from apps.llm.step import IN_FLIGHT_WAIT_S, LLMAnswer, ask, resume, take_late
+from apps.llm.step_errors import AnswerInvalid, CallInFlight
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from apps.events.models import Event
+from apps.events.models import Event, Step
 from apps.llm import background, ledger
 from apps.llm.models import LLMCall, Provider
 from apps.llm.provider import (
@@ -22,8 +22,8 @@ from apps.llm.provider import (
 )
 from apps.llm.responses_api import NotLookedAt, ResponseGone, ResponseMissing, StillAtWork
 from apps.llm.responses_format import ResponseCancelled, ResponseFailed, ResponseRefused
-from apps.llm.step import AnswerInvalid, CallInFlight, CallLost
-from apps.pipelines.models import PipelineVersion
+from apps.llm.step_errors import AnswerInvalid, AnswerStopped, CallInFlight, CallLost
+from apps.pipelines.models import Pipeline, PipelineVersion
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.background_cases import (
@@ -47,6 +47,12 @@ def _in_background(settings: Any, valkey_url: str) -> None:
     settings.LLM_BACKGROUND = True
     settings.QUEUE_URLS = [valkey_url]
     settings.LLM_BREAKER_FAILURES = 0
+
+
+@pytest.fixture
+def call_again(triage: Pipeline) -> None:
+    """The pipeline calls again where a call may have been paid."""
+    PipelineVersion.objects.update(on_unknown=PipelineVersion.OnUnknown.CALL_AGAIN)
 
 
 def test_a_request_is_handed_over_and_its_answer_read_by_the_id(
@@ -168,19 +174,53 @@ def test_a_response_that_ends_without_an_answer_says_what_that_means(
     assert fake_llm.calls["e1"] == (1 if state == "unknown" else 2)
 
 
-def test_one_that_failed_after_it_had_counted_tokens_is_paid(
-    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, settings: Any
+@pytest.mark.parametrize("word", ["failed", "cancelled"])
+def test_one_that_was_broken_off_and_counted_tokens_is_paid_and_held(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, settings: Any, word: str
 ) -> None:
     settings.LLM_PRICE_INPUT = 10
-    event = make_case("e1: bg:failed/paid")
+    event = make_case(f"e1: bg:{word}/paid ok")
     begin(ask, event)
-    error = fail_with(ask, event, AnswerInvalid)
+    for _ in range(2):  # the run asks nothing again, however often it goes on
+        error = fail_with(ask, event, AnswerStopped)
+        assert (error.code, error.verdict) == (f"answer_{word}", Verdict.HELD)
     call = event.llm_calls.get()
-    assert (error.code, call.state, call.cost_usd) == (
-        "answer_failed",
-        "answered",
-        Decimal("0.001"),
-    )
+    assert (call.state, call.cost_usd) == ("answered", Decimal("0.001"))
+    assert event.hold(Step.LLM, error.code, str(error))
+    assert event.retry()  # a person says: call again
+    begin(ask, event)
+    assert ask(event).answer == {"category": "x"}
+    assert fake_llm.calls["e1"] == 2
+
+
+@pytest.mark.parametrize("word", ["failed", "cancelled"])
+def test_a_pipeline_that_says_so_asks_again_for_what_was_broken_off(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, call_again: None, word: str
+) -> None:
+    event = make_case(f"e1: bg:{word}/paid ok")
+    event.pipeline_version.refresh_from_db()
+    begin(ask, event)
+    error = fail_with(ask, event, AnswerStopped)
+    assert (error.code, error.verdict) == (f"answer_{word}", Verdict.FAILED)
+    begin(ask, event)
+    assert ask(event).answer == {"category": "x"}
+    assert fake_llm.calls["e1"] == 2
+
+
+def test_a_pipeline_that_says_so_asks_again_for_what_it_has_stopped_itself(
+    make_case: MakeCase, ask: Ask, fake_llm: FakeLLM, settings: Any, call_again: None
+) -> None:
+    settings.LLM_PRICE_INPUT = 10
+    fake_llm.cancel_word = "cancelled/paid"
+    event = make_case("e1: bg:queued ok")
+    event.pipeline_version.refresh_from_db()
+    grow_old(begin(ask, event), settings.LLM_BACKGROUND_TIMEOUT_S)
+    fail_with(ask, event, CallLost)
+    begin(ask, event)
+    assert fake_llm.cancelled == ["resp_1"]
+    assert ask(event).answer == {"category": "x"}
+    assert fake_llm.calls["e1"] == 2
+    assert sum(event.llm_calls.values_list("cost_usd", flat=True)) == Decimal("0.002")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from apps.llm import ledger
 from apps.llm.budgets import BudgetSpent, PriceUnknown
 from apps.llm.models import Budget, BudgetPeriod, BudgetWait, LLMCall
 from apps.llm.provider import LLMError, OutcomeUnknown
-from apps.llm.step import AnswerInvalid, call_once
+from apps.llm.step import call_once
+from apps.llm.step_errors import AnswerInvalid
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from django.db import close_old_connections
 from apps.events.models import Event
 from apps.llm import ledger, step
 from apps.llm.batch_lane import NOT_TAKEN, WaitsInBatch
+from apps.llm.budget_watch import choose
+from apps.llm.budgets import NO_PRICE, PriceUnknown
 from apps.llm.chain import is_down
 from apps.llm.lookup import look_up
-from apps.llm.models import LLMCall, ProviderModel
+from apps.llm.models import Budget, BudgetWait, LLMCall, Provider, ProviderModel
 from apps.llm.provider import LLMError, OutcomeUnknown
 from apps.llm.responses_format import ResponseRefused
-from apps.llm.step import AnswerInvalid, CallInFlight, call_once
+from apps.llm.step import call_once
+from apps.llm.step_errors import AnswerInvalid, CallInFlight
 from apps.llm.trial import DRY_RUN, try_once
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
@@ -262,7 +266,7 @@ def test_a_worker_that_comes_late_finds_the_answer_of_another_model(
     assert ledger.open_call(event, prepare_event(event), number=2, seen=seen) is None
     asked = step.Asked(prepare_event(event), False, [prepare_event(event)] * 2, seen)
     with pytest.raises(CallInFlight):
-        step._claim(asked, event)
+        step._claim(asked, event, event.pipeline_version)
     assert event.llm_calls.filter(state="answered").count() == 1
 
 
@@ -312,6 +316,89 @@ def test_an_answer_that_was_lost_is_looked_up_where_it_was_asked(
     assert (answer.reused, answer.route) == (True, SECOND | {"passed_over": []})
     assert event.llm_calls.get(provider="backup").cost_usd == 1
     assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 1)
+
+
+@pytest.fixture
+def elsewhere(triage: Pipeline) -> dict[str, str]:
+    """A model that nobody knows the price of, at a provider that nothing is sent to."""
+    row = make_provider("https://api.example.com/v1", slug="elsewhere")
+    ProviderModel.objects.create(provider=row, name="dear")
+    Budget.objects.create(limit_usd=Decimal(10), period="day")
+    return {"provider": "elsewhere", "model": "dear"}
+
+
+def publish(triage: Pipeline, first: dict[str, str], *others: dict[str, str]) -> None:
+    version = triage.current_version
+    assert version
+    triage.publish(**version.get_values() | first | {"fallbacks": list(others)})
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)])
+def test_one_without_a_price_under_a_budget_is_passed_over(
+    triage: Pipeline,
+    make_case: Case,
+    ask: Ask,
+    fake_llm: FakeLLM,
+    second_llm: FakeLLM,
+    elsewhere: dict[str, str],
+    order: tuple[int, ...],
+) -> None:
+    models = [FIRST, elsewhere, SECOND]
+    codes = ["llm_provider_failed", NO_PRICE]
+    publish(triage, *(models[place] for place in order))
+    fake_llm.plan("e1", "500")
+    answer = ask(make_case("e1"))
+    over = [models[place] | {"code": codes[place]} for place in order[:2]]
+    assert answer.route == SECOND | {"passed_over": over}
+    assert second_llm.calls["e1"] == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict"), [("500", Verdict.FAILED), ("429:60", Verdict.WAIT)]
+)
+def test_that_a_stand_in_has_no_price_makes_nothing_worse(
+    triage: Pipeline,
+    make_case: Case,
+    ask: Ask,
+    fake_llm: FakeLLM,
+    elsewhere: dict[str, str],
+    behaviour: str,
+    verdict: Verdict,
+) -> None:
+    publish(triage, FIRST, elsewhere)
+    fake_llm.plan("e1", behaviour)
+    with pytest.raises(LLMError) as caught:
+        ask(make_case("e1"))
+    assert caught.value.verdict == verdict
+    assert caught.value.route == FIRST | {"passed_over": [elsewhere | {"code": NO_PRICE}]}
+
+
+def test_where_nobody_else_can_be_asked_it_is_held_until_there_is_a_price(
+    triage: Pipeline, make_case: Case, fake_llm: FakeLLM, elsewhere: dict[str, str]
+) -> None:
+    publish(triage, FIRST, elsewhere)
+    fake_llm.plan("e1", "401")
+    event = make_case("e1")
+    event.start()
+    assert do_ask(StepInput(event.pk.hex, 1, 1)).verdict == Verdict.HELD
+    event.refresh_from_db()
+    assert (event.status, event.error_code) == ("held", NO_PRICE)
+    assert not choose(10)
+    ProviderModel.objects.filter(name="dear").update(input_price=1, output_price=1)
+    assert [each.pk for each in choose(10)] == [event.pk]
+
+
+def test_of_two_without_a_price_the_first_is_waited_for(
+    triage: Pipeline, make_case: Case, ask: Ask, fake_llm: FakeLLM, elsewhere: dict[str, str]
+) -> None:
+    row = Provider.objects.get(slug="elsewhere")
+    ProviderModel.objects.create(provider=row, name="other")
+    publish(triage, elsewhere, elsewhere | {"model": "other"})
+    event = make_case("e1")
+    with pytest.raises(PriceUnknown, match="dear"):
+        ask(event)
+    wait = BudgetWait.objects.get()
+    assert (wait.event, wait.model, wait.provider) == (event, "dear", "elsewhere")
 
 
 def test_a_dry_run_asks_the_first_model_only(

@@ -10,7 +10,7 @@ import pytest
 
 from apps.events.models import Event
 from apps.llm.output import UnfitAnswer, read_answer
-from apps.llm.step import AnswerInvalid
+from apps.llm.step_errors import AnswerInvalid
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.prepare import PreparedRequest, prepare
 from apps.sources.models import Source

@@ -16,7 +16,7 @@ from apps.llm import ledger
 from apps.llm.lookup import NotKept, look_up
 from apps.llm.models import LLMCall
 from apps.llm.provider import OutcomeUnknown, ProviderUnreachable
-from apps.llm.step import AnswerInvalid
+from apps.llm.step_errors import AnswerInvalid
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.conftest import Ask

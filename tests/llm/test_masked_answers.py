@@ -13,7 +13,7 @@ from apps.events.models import Event
 from apps.llm.metrics import MASKED
 from apps.llm.output import UnfitAnswer, read_answer
 from apps.llm.provider import LLMError
-from apps.llm.step import AnswerInvalid
+from apps.llm.step_errors import AnswerInvalid
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event

@@ -17,7 +17,8 @@ from apps.llm import ledger
 from apps.llm.models import LLMCall
 from apps.llm.owner import get_owner
 from apps.llm.provider import Completion, LLMError, OutcomeUnknown
-from apps.llm.step import AnswerInvalid, CallInFlight, CallLost, LLMAnswer, call_once
+from apps.llm.step import LLMAnswer, call_once
+from apps.llm.step_errors import AnswerInvalid, CallInFlight, CallLost
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event

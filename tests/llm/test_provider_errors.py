@@ -25,7 +25,7 @@ from apps.llm.provider import (
     is_local,
 )
 from apps.llm.repair import REPAIRABLE
-from apps.llm.step import AnswerInvalid
+from apps.llm.step_errors import AnswerInvalid
 from pipeline_admin.bootstrap.ports import free_ports
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.conftest import Ask

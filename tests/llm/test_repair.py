@@ -16,7 +16,7 @@ from apps.llm import chain, ledger
 from apps.llm.admission import Call
 from apps.llm.models import LLMCall
 from apps.llm.provider import LLMError, OutcomeUnknown, ProviderFailed, ProviderRefused
-from apps.llm.step import AnswerInvalid
+from apps.llm.step_errors import AnswerInvalid
 from apps.pipelines.models import Pipeline
 from tests.fixtures.fake_llm import FakeLLM
 from tests.llm.conftest import Ask, prepare_event
