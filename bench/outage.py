@@ -27,7 +27,6 @@ import httpx
 from tests.e2e.system import System, running_system
 from tests.fixtures.fake_llm import FakeLLM
 from tests.fixtures.fake_server import Exchange
-from tests.waiting import wait_until
 
 SENDERS = 16
 LOOK_EVERY_S = 60.0
@@ -40,7 +39,6 @@ class Provider(FakeLLM):
 
     def __init__(self, port: int = 0, latency_ms: float = 0.0) -> None:
         self.turned_away = 0
-        self.busy = 0
         self.is_down = False
         super().__init__(port, latency_ms)
 
@@ -50,14 +48,7 @@ class Provider(FakeLLM):
             self.turned_away += 1
             exchange.send_json(503, {"error": {"message": "down", "type": "error"}})
             return
-        self.busy += 1
         await super().handle(exchange)
-        self.busy -= 1
-
-    def end(self) -> None:
-        """Refuse connections from now on. What is under way is answered first."""
-        wait_until(lambda: not self.busy, 10, "the last answer")
-        self.stop()
 
 
 @dataclass
@@ -156,7 +147,8 @@ class _Outage:
         if self.kind == "503":
             self.provider.is_down = True
         else:
-            self.provider.end()
+            # What is under way is answered: cut off, it would be held, and rightly.
+            self.provider.wind_down()
             self._count_answers()
 
     def _bring_back(self) -> None:
