@@ -72,5 +72,5 @@ def get_status(refusal: str) -> int:
 
 
 def is_worth_another_try(status: int) -> bool:
-    """As for a direct call."""
-    return status >= 500 or status == 429 or status in RETRYABLE_STATUSES
+    """As for a direct call. Of a line, the provider itself says that it was not answered."""
+    return status >= 500 or status in (408, 429, *RETRYABLE_STATUSES)

@@ -11,8 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from apps.llm.provider import is_local
-from apps.llm.provider_models import Provider, find_model
+from apps.llm.provider_models import Provider, find_model, is_local
 
 PER_MILLION = Decimal(1_000_000)
 MICRO_USD = Decimal("0.000001")

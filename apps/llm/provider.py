@@ -1,7 +1,8 @@
 """The provider: the only module that imports openai. One request in, one answer or error out.
 
-What matters here is what an error says about money. A refusal with a status was not paid. A
-connection that never came up was not paid. Everything else after the request left is unknown.
+What matters here is what an error says about money. A refusal with a status was not paid (unless it
+says that somebody in between stopped waiting), nor was anything by a connection that never came up.
+Everything else after the request left is unknown.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -23,6 +22,7 @@ from django.conf import settings
 
 from apps.llm.checked_connections import drop_strange_headers, make_checked_transport
 from apps.llm.limit_headers import NOTHING_SEEN, SeenLimits, read_limit_headers
+from apps.llm.provider_models import is_local
 from workers.contracts import Verdict
 
 MAX_RESPONSE_BYTES = 4_000_000
@@ -31,20 +31,18 @@ RATE_LIMIT_WAIT_S = 5.0
 TOO_LATE_WAIT_S = 1.0
 FIND_TIMEOUT_S = 8.0  # somebody waits for the page
 UNANSWERED = "The provider did not answer the question."
-RETRYABLE_STATUSES = {408, 409, 425}
+RETRYABLE_STATUSES = {409, 425}
+# Somebody in between stopped waiting, and the model may go on, and be paid: 504 of any gateway, 524
+# of Cloudflare's, 408 of LiteLLM and Bedrock, 499 where somebody's caller, not us, hung up.
+GAVE_UP_STATUSES = {408, 499, 504, 524}
 NOT_SENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
+    *(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout),
+    *(httpx2.ProxyError, httpx2.UnsupportedProtocol),
 )
 
 _send_before: ContextVar[float | None] = ContextVar("send_before", default=None)
 _clients: dict[tuple[Endpoint, float], openai.OpenAI] = {}
 _clients_lock = threading.Lock()
-
-
 Route = dict[str, Any]  # {provider, model, passed_over: [{provider, model, code}]}
 
 
@@ -109,7 +107,7 @@ class NotConfigured(ProviderRefused):
 
 
 class ProviderFailed(LLMError):
-    """5xx, 408, 409 or 425: a definite refusal, worth another try."""
+    """Another 5xx, 409 or 425: a definite refusal, worth another try."""
 
     code = "llm_provider_failed"
 
@@ -137,6 +135,20 @@ class OutcomeUnknown(LLMError):
         "The request was sent and no whole answer came back: it may have been paid. "
         "A retry asks the model again."
     )
+
+
+class GatewayGaveUp(OutcomeUnknown):
+    """408, 499, 504 or 524: between us and the model somebody stopped waiting for it."""
+
+    code = "llm_gateway_timeout"
+
+    def __init__(self, status: int, retry_after_s: float | None) -> None:
+        super().__init__(
+            f"A gateway stopped waiting for the model (HTTP {status}), which may have answered and "
+            "been paid all the same. A retry asks the model again.",
+            retry_after_s=retry_after_s,
+            http_status=status,
+        )
 
 
 @dataclass(frozen=True)
@@ -305,15 +317,6 @@ def _make_client(endpoint: Endpoint, timeout_s: float) -> openai.OpenAI:
     )
 
 
-def is_local(base_url: str) -> bool:
-    """Whether the address names this machine's loopback."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _watch_the_clock(request: httpx2.Request) -> None:
     # Asked once the connection stands, right before the first byte: opening one takes time too.
     send_before = _send_before.get()
@@ -336,6 +339,8 @@ def _check_status(response: httpx2.Response) -> None:
     if status == 429:
         wait_s = RATE_LIMIT_WAIT_S if retry_after_s is None else retry_after_s
         raise RateLimited(retry_after_s=wait_s, http_status=status, seen=seen)
+    if status in GAVE_UP_STATUSES:
+        raise GatewayGaveUp(status, retry_after_s)
     message = f"The provider refused the request (HTTP {status})."
     if status >= 500 or status in RETRYABLE_STATUSES:
         raise ProviderFailed(message, retry_after_s=retry_after_s, http_status=status)

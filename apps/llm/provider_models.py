@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from django.core.validators import MinValueValidator
@@ -20,6 +21,15 @@ def get_origin(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+def is_local(base_url: str) -> bool:
+    """Whether the address names this machine's loopback."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 class Provider(models.Model):

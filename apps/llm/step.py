@@ -332,7 +332,9 @@ def _send(call: LLMCall, request: PreparedRequest, seat: Seat) -> Completion:
 
 
 def _get_lost(version: PipelineVersion, error: OutcomeUnknown) -> OutcomeUnknown:
-    return CallLost() if version.on_unknown == OnUnknown.CALL_AGAIN else error
+    if version.on_unknown != OnUnknown.CALL_AGAIN:
+        return error
+    return CallLost(retry_after_s=error.retry_after_s, http_status=error.http_status)
 
 
 def _get_cost_usd(call: LLMCall, completion: Completion) -> Decimal:

@@ -122,7 +122,7 @@ def test_an_answer_of_a_lost_batch_changes_nothing_that_a_person_has_called_agai
     assert call.batch == LLMBatch.objects.latest("created_at")
 
 
-@pytest.mark.parametrize("failure", ["429:1", "500", "504"])
+@pytest.mark.parametrize("failure", ["429:1", "500", "502"])
 def test_a_creation_that_was_refused_is_made_again(
     failure: str, make_waiting: MakeWaiting, fake_llm: FakeLLM
 ) -> None:

@@ -110,7 +110,7 @@ def test_an_answer_of_the_second_is_used_again_when_the_first_is_back(
     assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 1)
 
 
-@pytest.mark.parametrize("behaviour", ["reset", "cut", "garbage"])
+@pytest.mark.parametrize("behaviour", ["reset", "cut", "garbage", "504", "524", "408", "499"])
 def test_nobody_else_is_asked_after_a_call_that_may_have_been_paid(
     make_case: Case, ask: Ask, fake_llm: FakeLLM, second_llm: FakeLLM, behaviour: str
 ) -> None:

@@ -22,8 +22,8 @@ from apps.llm.provider import (
     RateLimited,
     close_clients,
     complete,
-    is_local,
 )
+from apps.llm.provider_models import is_local
 from apps.llm.repair import REPAIRABLE
 from apps.llm.step_errors import AnswerInvalid
 from pipeline_admin.bootstrap.ports import free_ports
@@ -41,7 +41,12 @@ FAILURES = [
     ("401", "llm_refused", Verdict.NEVER, 401, None, "refused"),
     ("404", "llm_refused", Verdict.NEVER, 404, None, "refused"),
     ("redirect", "llm_refused", Verdict.NEVER, 307, None, "refused"),
-    ("408", "llm_provider_failed", Verdict.FAILED, 408, None, "refused"),
+    ("408", "llm_gateway_timeout", Verdict.HELD, 408, None, "unknown"),
+    ("499", "llm_gateway_timeout", Verdict.HELD, 499, None, "unknown"),
+    ("504:7", "llm_gateway_timeout", Verdict.HELD, 504, 7.0, "unknown"),
+    ("524", "llm_gateway_timeout", Verdict.HELD, 524, None, "unknown"),
+    ("502", "llm_provider_failed", Verdict.FAILED, 502, None, "refused"),
+    ("522", "llm_provider_failed", Verdict.FAILED, 522, None, "refused"),
     ("409", "llm_provider_failed", Verdict.FAILED, 409, None, "refused"),
     ("425", "llm_provider_failed", Verdict.FAILED, 425, None, "refused"),
     ("500", "llm_provider_failed", Verdict.FAILED, 500, None, "refused"),
