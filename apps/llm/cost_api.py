@@ -51,6 +51,12 @@ class CostSerializer(SumsSerializer):
     slug = serializers.CharField(allow_blank=True, help_text="Empty: deleted since.")
 
 
+class ModelCostSerializer(CostSerializer):
+    """The same for one model at one provider."""
+
+    provider = serializers.CharField(help_text="Its slug, or `settings`.")
+
+
 class DaySerializer(serializers.Serializer[DayCost]):
     """One day (UTC)."""
 
@@ -71,7 +77,7 @@ class CostsSerializer(serializers.Serializer[Report]):
     days = DaySerializer(many=True)
     sources = CostSerializer(many=True)
     pipelines = CostSerializer(many=True)
-    models = CostSerializer(many=True)
+    models = ModelCostSerializer(many=True)
 
 
 class CostsQuerySerializer(serializers.Serializer[Any]):

@@ -9,12 +9,14 @@ from apps.sources.models import Source
 
 
 class CostHour(models.Model):
-    """The answered calls of one hour (UTC), source, pipeline and model."""
+    """The answered calls of one hour (UTC), source, pipeline and model at a provider."""
 
     hour = models.DateTimeField()
     source = models.ForeignKey(Source, null=True, on_delete=models.SET_NULL, related_name="+")
     pipeline = models.ForeignKey(Pipeline, null=True, on_delete=models.SET_NULL, related_name="+")
     model = models.CharField(max_length=120)
+    # A slug; empty is the provider of the settings.
+    provider = models.CharField(max_length=60, blank=True, default="", db_default="")
     calls = models.PositiveIntegerField(default=0)
     events = models.PositiveIntegerField(default=0)
     input_tokens = models.PositiveBigIntegerField(default=0)
@@ -30,7 +32,8 @@ class CostHour(models.Model):
         ordering = ["hour", "pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["hour", "source", "pipeline", "model"], name="cost_hour_once"
+                fields=["hour", "source", "pipeline", "model", "provider"],
+                name="cost_hour_once_per_provider",
             )
         ]
 

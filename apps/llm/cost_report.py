@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.llm.models import CostHour, DuplicateHour, LLMCall
 from apps.llm.pricing import MICRO_USD
+from apps.llm.provider_models import SETTINGS_SLUG
 
 PERIODS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "month": "This month"}
 DEFAULT_PERIOD = "30d"
@@ -36,6 +37,7 @@ class Cost:
 
     name: str = ""
     slug: str = ""
+    provider: str = ""  # of a model: a slug, or "settings"
     calls: int = 0
     events: int = 0
     input_tokens: int = 0
@@ -98,7 +100,7 @@ def get_report(period: str) -> Report:
         days=read_days(hours, first, last),
         sources=sources,
         pipelines=read_groups(hours, "pipeline__name", "pipeline__slug"),
-        models=read_groups(hours, "model", "model"),
+        models=read_models(hours),
         unknown=count_unknown(since),
         newest=hours.aggregate(at=Max("hour"))["at"],
     )
@@ -141,6 +143,16 @@ def read_groups(hours: QuerySet[CostHour], name: str, slug: str) -> list[Cost]:
     return sorted(costs, key=lambda cost: cost.cost_usd, reverse=True)
 
 
+def read_models(hours: QuerySet[CostHour]) -> list[Cost]:
+    """The same for each model of each provider: two of one name are two prices."""
+    costs = [
+        replace(cost, provider=provider or SETTINGS_SLUG)
+        for provider in hours.order_by("provider").values_list("provider", flat=True).distinct()
+        for cost in read_groups(hours.filter(provider=provider), "model", "model")
+    ]
+    return sorted(costs, key=lambda cost: cost.cost_usd, reverse=True)
+
+
 def add_duplicates(sources: list[Cost], since: datetime) -> list[Cost]:
     """The repeats that each source sent, and what its events cost on average times those."""
     counts = dict(
@@ -165,7 +177,7 @@ def count_unknown(since: datetime) -> int:
     return calls.filter(intended_at__gte=since).count()
 
 
-CSV_HEAD = ("day (UTC)", "source", "pipeline", "model", *SUMS)
+CSV_HEAD = ("day (UTC)", "source", "pipeline", "model", "provider", *SUMS)
 
 
 def read_lines(period: str) -> Iterator[tuple[Any, ...]]:
@@ -174,12 +186,13 @@ def read_lines(period: str) -> Iterator[tuple[Any, ...]]:
     rows = (
         CostHour.objects.filter(hour__gte=since)
         .annotate(day=TruncDate("hour", tzinfo=UTC))
-        .values_list("day", "source__name", "pipeline__name", "model")
+        .values_list("day", "source__name", "pipeline__name", "model", "provider")
         .annotate(**{f"sum_{each}": Sum(each) for each in SUMS})
-        .order_by("day", "source__name", "pipeline__name", "model")
+        .order_by("day", "source__name", "pipeline__name", "model", "provider")
     )
-    for day, source, pipeline, *rest in rows.iterator():
-        yield (day, source or DELETED, pipeline or DELETED, *map(tidy, rest))
+    for day, source, pipeline, model, provider, *sums in rows.iterator():
+        names = (source or DELETED, pipeline or DELETED, model, provider or SETTINGS_SLUG)
+        yield (day, *names, *map(tidy, sums))
 
 
 def tidy(number: Any) -> Any:

@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 # An answer is dated before its commit, which may wait for the database; later than this, never.
 LOOK_BACK = 2 * HOUR
 BATCH = 1000
-KEY = ("hour", "source_id", "pipeline_id", "model")
+KEY = ("hour", "source_id", "pipeline_id", "model", "provider")
 SUMS = ("calls", "events", "input_tokens", "output_tokens", "cost_usd", "batch_saved_usd")
 
 
@@ -32,7 +32,7 @@ def add_up(now: datetime | None = None) -> int:
         CostHour.objects.bulk_create(
             rows[index : index + BATCH],
             update_conflicts=True,
-            unique_fields=["hour", "source", "pipeline", "model"],
+            unique_fields=["hour", "source", "pipeline", "model", "provider"],
             update_fields=list(SUMS),
         )
     return len(rows)
@@ -52,7 +52,9 @@ def read_hours(start: datetime) -> Iterator[tuple[Any, ...]]:
     """KEY and SUMS of every hour from `start` on, out of the ledger."""
     calls = LLMCall.objects.filter(answered_at__gte=start).annotate(hour=TruncHour("answered_at"))
     return iter(
-        calls.values_list("hour", "event__source", "event__pipeline_version__pipeline", "model")
+        calls.values_list(
+            "hour", "event__source", "event__pipeline_version__pipeline", "model", "provider"
+        )
         .annotate(
             calls=Count("pk"),
             events=Count("event", distinct=True),
@@ -72,6 +74,7 @@ def note_saving(event: Event, call: LLMCall) -> None:
         "source_id": event.source_id,
         "pipeline_id": event.pipeline_version.pipeline_id,
         "model": call.model,
+        "provider": call.provider,
     }
     with transaction.atomic():
         row, _ = CostHour.objects.get_or_create(**key)

@@ -22,6 +22,7 @@ from apps.llm.provider_checks import (
     WrongProvider,
     check_slug,
     choose_key,
+    find_warnings,
     read_base_url,
     test,
 )
@@ -44,14 +45,20 @@ class ProviderSerializer(SlugOnceMixin, StrictSerializer, serializers.ModelSeria
         help_text="Save also where the provider does not answer which models it has.",
     )
     has_key = serializers.BooleanField(read_only=True)
+    warnings = serializers.SerializerMethodField(
+        help_text="Sentences about what may be saved, and should not stay so."
+    )
 
     class Meta:
         model = Provider
         fields = [
             *("slug", "name", "base_url", "api_key", "skip_test", "has_key", "in_background"),
-            *("created_at", "updated_at"),
+            *("warnings", "created_at", "updated_at"),
         ]
         read_only_fields = ["created_at", "updated_at"]
+
+    def get_warnings(self, provider: Provider) -> list[str]:
+        return find_warnings(provider.base_url, provider.get_key())
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         skips_test = attrs.pop("skip_test", False)

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 from apps.destinations.egress import EgressRefused, check_url
 from apps.llm.provider import AddressRefused, Endpoint, LLMError, ProviderUnreachable, list_models
-from apps.llm.provider_models import SETTINGS_SLUG, Provider, get_origin
+from apps.llm.provider_models import SETTINGS_SLUG, Provider, get_origin, is_local
 
 MAX_KEY_CHARS = 1000
+SENT_OPEN = "The key travels unencrypted: use https:// where the server has it."
 HINTS = {
     401: "The provider does not take this key (HTTP 401).",
     403: "The provider does not let this key in (HTTP 403).",
@@ -88,6 +89,11 @@ def test(base_url: str, api_key: str) -> list[str]:
         raise WrongProvider(field, HINTS.get(status, str(error))) from None
 
 
+def find_warnings(base_url: str, api_key: str) -> list[str]:
+    """What is worth a word although it may be saved."""
+    return [SENT_OPEN] if is_sent_open(base_url, api_key) else []
+
+
 def is_sent_open(base_url: str, api_key: str) -> bool:
-    """Whether the key would travel unencrypted."""
-    return bool(api_key) and urlsplit(base_url).scheme == "http"
+    """Whether the key would travel unencrypted: on this machine it does not travel."""
+    return bool(api_key) and urlsplit(base_url).scheme == "http" and not is_local(base_url)

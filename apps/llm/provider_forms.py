@@ -17,7 +17,7 @@ from apps.llm.provider_checks import (
     WrongProvider,
     check_slug,
     choose_key,
-    is_sent_open,
+    find_warnings,
     read_base_url,
     test,
 )
@@ -98,9 +98,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     def warnings(self) -> list[str]:
         """What is worth a word although it was saved."""
         found = [f"It is saved, but: {self.failure}"] if self.failure else []
-        if is_sent_open(self.cleaned_data["base_url"], self.cleaned_data["api_key"]):
-            found.append("The key travels unencrypted: use https:// where the server has it.")
-        return found
+        return found + find_warnings(self.cleaned_data["base_url"], self.cleaned_data["api_key"])
 
     def save(self, commit: bool = True) -> Any:
         self.instance.set_key(self.cleaned_data["api_key"])

@@ -46,6 +46,25 @@ def test_a_provider_is_tested_before_it_is_saved(client: APIClient, second_llm: 
     assert_problem(client.post(f"{URL}b/test/"), 409, "401")
 
 
+def test_a_script_is_told_that_a_key_travels_unencrypted(
+    client: APIClient, second_llm: FakeLLM
+) -> None:
+    body = {"slug": "b", "name": "B", "api_key": KEY, "skip_test": True}
+    url = {"base_url": "http://models.example.com/v1"}
+    answer = client.post(URL, body | url, format="json")
+    assert answer.status_code == 201
+    (warning,) = answer.json()["warnings"]
+    assert "unencrypted" in warning
+    assert client.get(f"{URL}b/").json()["warnings"] == [warning]
+    for harmless in (
+        url | {"api_key": ""},
+        {"base_url": "https://models.example.com/v1", "api_key": KEY},
+        {"base_url": second_llm.base_url, "api_key": KEY},  # it does not leave this machine
+    ):
+        answer = client.patch(f"{URL}b/", harmless | {"skip_test": True}, format="json")
+        assert (answer.status_code, answer.json()["warnings"]) == (200, [])
+
+
 def test_a_script_can_not_move_a_key(
     client: APIClient, fake_llm: FakeLLM, second_llm: FakeLLM
 ) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 from pytest_django import Settings
 
 from apps.events.models import Event
 from apps.llm.cost_report import get_report
-from apps.llm.costs import add_up
+from apps.llm.costs import add_up, note_saving
 from apps.llm.models import CostHour, LLMCall
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event
@@ -44,6 +46,22 @@ def test_calls_are_added_up_by_hour_and_model(helpdesk: Source) -> None:
     rows = CostHour.objects.order_by("hour", "model").values_list("model", "calls", "cost_usd")
     half = Decimal("0.5")
     assert list(rows) == [("m", 1, half), ("m", 2, 2 * half), ("n", 1, half)]
+
+
+def test_two_providers_of_one_model_are_told_apart(helpdesk: Source) -> None:
+    now = timezone.now()
+    add_call(helpdesk, now)
+    add_call(helpdesk, now, "2")
+    LLMCall.objects.filter(cost_usd=2).update(provider="backup")
+    assert add_up() == 2
+    assert add_up() == 2
+    models = get_report("7d").models
+    assert [(cost.provider, cost.name, cost.cost_usd) for cost in models] == [
+        ("backup", "m", Decimal(2)),
+        ("settings", "m", Decimal("0.5")),
+    ]
+    note_saving(LLMCall.objects.get(cost_usd=2).event, LLMCall.objects.get(cost_usd=2))
+    assert [cost.reused for cost in get_report("7d").models] == [1, 0]
 
 
 def test_adding_up_again_changes_nothing_and_later_calls_are_added(helpdesk: Source) -> None:
@@ -108,3 +126,18 @@ def test_unknown_calls_are_told_and_not_added_up(helpdesk: Source) -> None:
     report = get_report("7d")
     assert (report.total.calls, report.unknown) == (0, 1)
     assert report.total.per_event_usd is None
+
+
+def test_the_migration_tells_providers_apart_and_joins_them_again(helpdesk: Source) -> None:
+    now = timezone.now()
+    first, second = add_call(helpdesk, now), add_call(helpdesk, now, "2")
+    add_up()
+    (row,) = CostHour.objects.all()
+    LLMCall.objects.filter(pk=second.pk).update(provider="backup")
+    migration = import_module("apps.llm.migrations.0016_split_costs")
+    migration.split(apps, None)
+    rows = CostHour.objects.order_by("provider").values_list("provider", "calls", "cost_usd")
+    assert list(rows) == [("", 1, first.cost_usd), ("backup", 1, second.cost_usd)]
+    migration.join(apps, None)
+    (joined,) = CostHour.objects.all()
+    assert (joined.calls, joined.events, joined.cost_usd) == (2, row.events, row.cost_usd)

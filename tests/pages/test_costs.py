@@ -45,7 +45,7 @@ def test_it_shows_totals_and_what_the_money_went_for(
     assert ">$0.50</p>" in html
     assert ">Helpdesk</td>" in html
     assert ">Triage</td>" in html
-    assert ">gpt-4o-mini</td>" in html
+    assert '>gpt-4o-mini<span class="pa-hint"> at settings</span></td>' in html
     assert "Days are UTC" in html
     assert html.count("<rect ") == 7
     assert ">$43.00</p>" in text_of(sign_in(vera).get("/costs/"))
@@ -73,8 +73,9 @@ def test_the_table_for_spreadsheets_runs_no_formula(
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert answer["Content-Disposition"] == 'attachment; filename="costs-7d.csv"'
     head, line = csv.reader(answer.content.decode("utf-8-sig").splitlines())
-    assert head[:4] == ["day (UTC)", "source", "pipeline", "model"]
-    assert line[1:4] == ['\'=HYPERLINK("http://evil.example.com")', "Triage", "'@SUM(1)"]
+    assert head[:5] == ["day (UTC)", "source", "pipeline", "model", "provider"]
+    name = '\'=HYPERLINK("http://evil.example.com")'
+    assert line[1:5] == [name, "Triage", "'@SUM(1)", "settings"]
     assert line[head.index("cost_usd")] == "3.000001"
     assert answer.content.startswith(b"\xef\xbb\xbf")
 
@@ -106,6 +107,8 @@ def test_the_api_tells_the_same(vera: User, helpdesk: Source) -> None:
     assert costs["total"]["cost_usd"] == "3.000000"
     assert costs["total"]["per_event_usd"] == "1.500000"
     assert [row["slug"] for row in costs["sources"]] == ["helpdesk"]
+    assert [row["provider"] for row in costs["models"]] == ["settings"]
+    assert "provider" not in costs["sources"][0]
     assert len(costs["days"]) == 7
     assert_problem(client.get("/api/v1/costs/?period=1y"), 400)
     assert_problem(with_token(vera, "config:read").get("/api/v1/costs/"), 403)
