@@ -19,6 +19,7 @@ from apps.api.viewsets import ApiViewSet
 from apps.backtests.estimate import estimate, find_events
 from apps.backtests.models import MAX_EVENTS, Backtest, BacktestRow
 from apps.backtests.totals import Totals, add_up
+from apps.events.route_serializer import RouteSerializer
 from apps.pipelines.checks import WrongConfig, check_config
 from apps.pipelines.models import Pipeline
 
@@ -101,12 +102,14 @@ class BacktestSerializer(serializers.ModelSerializer[Backtest]):
 
 class RowSerializer(serializers.ModelSerializer[BacktestRow]):
     event = serializers.CharField(source="event.public_id", read_only=True)
+    route = RouteSerializer(allow_null=True, read_only=True)
 
     class Meta:
         model = BacktestRow
         fields = (
             *("position", "event", "state", "old_answer", "answer", "problem", "changed"),
             *("label", "is_right", "was_right", "cost_usd", "latency_s", "is_reused"),
+            "route",
         )
         read_only_fields = fields
 

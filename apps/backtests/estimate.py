@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from apps.backtests.models import MAX_EVENTS
 from apps.events.models import Event, EventBody
-from apps.llm.budgets import get_most_micros, to_usd
-from apps.llm.models import LLMCall
+from apps.llm.chain import build_chain, get_most_usd
 from apps.llm.pricing import has_price
+from apps.llm.trial import find_known
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.payload import PrepareError
 from apps.pipelines.prepare import PreparedRequest, prepare
@@ -52,17 +52,14 @@ def estimate(version: PipelineVersion, events: list[Event]) -> Estimate:
         if request is None:
             total.filtered += 1
         else:
-            _add(total, event, request)
+            _add(total, event, build_chain(version, request))
     return total
 
 
-def _add(total: Estimate, event: Event, request: PreparedRequest) -> None:
-    answered = LLMCall.objects.filter(
-        event=event, request_hash=request.hash, state=LLMCall.State.ANSWERED
-    )
-    if answered.exists():
+def _add(total: Estimate, event: Event, chain: list[PreparedRequest]) -> None:
+    if find_known(event, chain[:1], ""):
         total.reused += 1
         return
     total.calls += 1
-    total.most_usd += to_usd(get_most_micros(request.body, request.provider))
-    total.has_price = total.has_price and has_price(request.model, request.provider)
+    total.most_usd += get_most_usd(chain)
+    total.has_price &= all(has_price(link.model, link.provider) for link in chain)

@@ -173,6 +173,7 @@ class BacktestRow(models.Model):
     cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
     latency_s = models.FloatField(default=0)
     is_reused = models.BooleanField(default=False)
+    route = models.JSONField(null=True)  # which model answered, and which were passed over
 
     class Meta:
         ordering = ["position"]

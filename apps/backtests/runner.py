@@ -11,10 +11,10 @@ from django.db.models import Sum
 from apps.backtests.comparison import compare_answers, get_label
 from apps.backtests.models import Backtest, BacktestRow, RowState
 from apps.events.models import EventBody
-from apps.llm.budgets import get_most_micros, to_usd
+from apps.llm.chain import build_chain, get_most_usd
 from apps.llm.models import LLMCall
 from apps.llm.provider import LLMError, OutcomeUnknown
-from apps.llm.trial import Trial, try_once
+from apps.llm.trial import Trial, find_known, try_once
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.payload import PrepareError
 from apps.pipelines.prepare import PreparedRequest, prepare
@@ -81,7 +81,7 @@ def _run_row(backtest: Backtest, version: PipelineVersion, row: BacktestRow) -> 
     if request is None:
         row.record(RowState.FILTERED, **known)
         return
-    most_usd = _check_cap(backtest, row, request)
+    most_usd = _check_cap(backtest, row, build_chain(version, request))
     try:
         trial = try_once(row.event, version, request, backtest.step, again=False)
     except OutcomeUnknown as error:
@@ -96,14 +96,11 @@ def _run_row(backtest: Backtest, version: PipelineVersion, row: BacktestRow) -> 
     _record(backtest, row, trial, known)
 
 
-def _check_cap(backtest: Backtest, row: BacktestRow, request: PreparedRequest) -> Decimal:
+def _check_cap(backtest: Backtest, row: BacktestRow, chain: list[PreparedRequest]) -> Decimal:
     """The most that this call may cost, 0 where its answer is on record already."""
-    answered = LLMCall.objects.filter(
-        event=row.event, request_hash=request.hash, state=LLMCall.State.ANSWERED
-    )
-    if answered.exists():
+    if find_known(row.event, chain, backtest.step):
         return Decimal(0)
-    most_usd = to_usd(get_most_micros(request.body, request.provider))
+    most_usd = get_most_usd(chain)
     if backtest.get_spent_usd() + most_usd > backtest.cap_usd:
         raise CapReached(
             f"The next call may cost ${most_usd}, more than is left of the cap of "
@@ -119,6 +116,7 @@ def _record(backtest: Backtest, row: BacktestRow, trial: Trial, known: dict[str,
         "cost_usd": trial.cost_usd + before_usd,
         "latency_s": trial.latency_s,
         "is_reused": trial.is_reused and not before_usd,
+        "route": trial.route,
     }
     if trial.problem:
         row.record(RowState.FAILED, problem=trial.problem, **paid, **known)

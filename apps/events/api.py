@@ -31,6 +31,7 @@ from apps.events.conflicts import process_all
 from apps.events.ids import WrongEventId, parse_public_id
 from apps.events.models import RETRYABLE, Attempt, Event, Status
 from apps.events.recovery import Verb, recover, recover_all, unbury_all
+from apps.events.route_serializer import RouteSerializer
 from apps.events.search import EventFilter
 from apps.events.unknown_outcomes import LookUp, look_up_answer, mark_failed
 from apps.llm.lookup import NotKept
@@ -43,22 +44,6 @@ RETRY = Needs("events:write", "events.retry_event")
 DISCARD = Needs("events:write", "events.discard_event")
 RELATED = ("source", "pipeline_version__pipeline")
 MAX_RECOVERED = 500  # events in one request; it answers within seconds, and who has more asks again
-
-
-class PassedOverSerializer(serializers.Serializer[Any]):
-    """A model that was down, and the machine word of why."""
-
-    provider = serializers.CharField(help_text="Slug; empty is the provider of the settings.")
-    model = serializers.CharField()
-    code = serializers.CharField()
-
-
-class RouteSerializer(serializers.Serializer[Any]):
-    """The model that answered or decided, and those that were passed over before."""
-
-    provider = serializers.CharField(help_text="Slug; empty is the provider of the settings.")
-    model = serializers.CharField()
-    passed_over = PassedOverSerializer(many=True)
 
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):

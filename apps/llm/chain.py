@@ -8,10 +8,11 @@ nobody else is asked. A limit of our own only makes an event wait.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from apps.events.models import Event
 from apps.llm.breaker import BreakerOpen
-from apps.llm.budgets import PriceUnknown
+from apps.llm.budgets import PriceUnknown, get_most_micros, to_usd
 from apps.llm.lanes import Lane
 from apps.llm.limits import LimitReached, estimate_tokens
 from apps.llm.models import LLMCall
@@ -73,6 +74,11 @@ class Refusal:
             "model": self.request.model,
             "code": self.error.code,
         }
+
+
+def get_most_usd(chain: list[PreparedRequest]) -> Decimal:
+    """The most that a call may cost, whichever model answers."""
+    return to_usd(max(get_most_micros(link.body, link.provider) for link in chain))
 
 
 def build_chain(version: PipelineVersion, request: PreparedRequest) -> list[PreparedRequest]:
@@ -142,6 +148,17 @@ class Turn:
         """In the order of the chain, as an attempt keeps it."""
         return [*self.before, *(each.as_json() for each in self.refusals)]
 
+    def find(self, call: LLMCall) -> PreparedRequest | None:
+        """The link that a call on record asked; None where the chain does not ask it."""
+        return next((link for link in self.chain if link.hash == call.request_hash), None)
+
+    def begin_at(self, call: LLMCall) -> None:
+        """Go on with a call that was begun before."""
+        link = self.find(call)
+        if link is not None:
+            self.before = get_route_of(call)["passed_over"]
+            self.asked = self.chain.index(link)
+
     def pass_over(self, link: PreparedRequest, error: LLMError) -> None:
         """Go on behind it. Raises `error` where nobody else is to be asked."""
         if not is_down(error):
@@ -154,7 +171,7 @@ class Turn:
 
         A repair, and a question that this version does not ask any more, are nobody else's.
         """
-        link = next((each for each in self.chain if each.hash == call.request_hash), None)
+        link = self.find(call)
         if link is None or call.is_repair:
             raise error
         self.before = get_route_of(call)["passed_over"]

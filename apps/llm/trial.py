@@ -1,13 +1,14 @@
 """A request that is only tried: a dry run, or a row of a backtest.
 
 It is paid and recorded like any other, under a step of its own, and is never the event's answer.
-The same request is asked once, whoever asked it: an answer on record is reused, free.
+The same request is asked once, whoever asked it: an answer on record is reused, free. Where a model
+is down the next of the chain stands in, as for an event.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from django.conf import settings
@@ -16,11 +17,11 @@ from apps.events.models import Event
 from apps.llm import ledger
 from apps.llm.admission import Seat, admit
 from apps.llm.background import LEAST_WAIT_S
-from apps.llm.chain import check_room
+from apps.llm.chain import Turn, build_chain, check_room, get_route_of
 from apps.llm.lanes import get_lane
 from apps.llm.models import LLMCall
 from apps.llm.output import PROBLEMS, UnfitAnswer, read_answer
-from apps.llm.provider import OutcomeUnknown
+from apps.llm.provider import LLMError, OutcomeUnknown, Route
 from apps.llm.responses_api import StillAtWork
 from apps.llm.step import IN_FLIGHT_WAIT_S, LLMAnswer, ask, resume, take_late
 from apps.llm.step_errors import AnswerInvalid, CallInFlight
@@ -35,7 +36,8 @@ State = LLMCall.State
 class Trial:
     """`answer` as a delivery would have it, or `problem`, a sentence. `cost_usd` is 0 if reused.
 
-    `latency_s` is what the provider took, also where the answer was reused.
+    `latency_s` is what the provider took, also where the answer was reused; `route` tells which
+    model answered, and which were passed over.
     """
 
     answer: object
@@ -43,6 +45,7 @@ class Trial:
     cost_usd: Decimal
     latency_s: float
     is_reused: bool
+    route: Route
 
 
 def try_once(
@@ -53,17 +56,49 @@ def try_once(
     With `again`, a call of unknown outcome is sent once more: a person says so. The answer is not
     repaired. Must not run inside a transaction. Raises `LLMError`.
     """
-    known = event.llm_calls.filter(request_hash=request.hash, state=State.ANSWERED).last()
-    if known:
-        ledger.reuse(known)
-        return read_trial(known, request)
-    call, answer, problem = _try(event, version, request, step, again=again)
-    call.refresh_from_db()
-    return Trial(answer, problem, call.cost_usd, _get_latency_s(call), is_reused=False)
+    turn = Turn(build_chain(version, request))
+    mine = event.llm_calls.filter(step=step, request_hash__in=[link.hash for link in turn.chain])
+    if known := find_known(event, turn.chain, step):
+        return _reuse(known, turn)
+    if begun := mine.filter(state__in=(State.INTENT, State.UNKNOWN)).first():
+        turn.begin_at(begun)  # it may be paid: nobody else is asked before that is settled
+    while link := turn.next:
+        if known := find_known(event, [link], ""):
+            return _reuse(known, turn)
+        try:
+            call, answer, problem = _try(event, version, turn, link, step, again=again)
+        except LLMError as error:
+            turn.pass_over(link, error)
+            continue
+        call.refresh_from_db()
+        cost_usd, latency_s = call.cost_usd, _get_latency_s(call)
+        return Trial(answer, problem, cost_usd, latency_s, False, turn.get_route(link))
+    raise turn.decide().error
+
+
+def find_known(event: Event, chain: list[PreparedRequest], step: str) -> LLMCall | None:
+    """The answer to use again: one to the first model, whoever asked; under `step` one to any."""
+    answered = event.llm_calls.filter(state=State.ANSWERED)
+    first = answered.filter(request_hash=chain[0].hash).last()
+    return (
+        first or answered.filter(step=step, request_hash__in=[link.hash for link in chain]).last()
+    )
+
+
+def _reuse(call: LLMCall, turn: Turn) -> Trial:
+    ledger.reuse(call)
+    link = turn.find(call) or turn.chain[0]
+    return replace(read_trial(call, link), route=turn.get_route(link))
 
 
 def _try(
-    event: Event, version: PipelineVersion, request: PreparedRequest, step: str, *, again: bool
+    event: Event,
+    version: PipelineVersion,
+    turn: Turn,
+    request: PreparedRequest,
+    step: str,
+    *,
+    again: bool,
 ) -> tuple[LLMCall, object, str]:
     """Call, answer, and its problem. Raises `LLMError`."""
     call = event.llm_calls.filter(step=step, request_hash=request.hash).first()
@@ -76,7 +111,8 @@ def _try(
                 return call, late.answer, ""
         lane = get_lane(request.model, request.provider)
         check_room(request, lane)
-        with admit(event, version, request, lane) as seat:
+        has_stand_in = request is not turn.chain[-1]
+        with admit(event, version, request, lane, has_stand_in=has_stand_in) as seat:
             call = _claim(event, request, step, again=again)
             return call, _ask(call, version, request, seat).answer, ""
     except AnswerInvalid as error:
@@ -135,7 +171,7 @@ def read_trial(call: LLMCall, request: PreparedRequest) -> Trial:
             answer = read_answer(call.answer, request.output_schema, request.hidden)
         except UnfitAnswer as error:
             problem = str(error)
-    return Trial(answer, problem, Decimal(0), _get_latency_s(call), is_reused=True)
+    return Trial(answer, problem, Decimal(0), _get_latency_s(call), True, get_route_of(call))
 
 
 def _get_latency_s(call: LLMCall) -> float:

@@ -19,6 +19,7 @@ from apps.api.permissions import Needs, check_access
 from apps.api.problems import Conflict
 from apps.api.serializers import StrictSerializer
 from apps.api.viewsets import ApiViewSet
+from apps.events.route_serializer import RouteSerializer
 from apps.pipelines.config_serializer import CONFIG, ConfigSerializer, VersionSerializer
 from apps.pipelines.differences import find_differences
 from apps.pipelines.dry_run import run_dry
@@ -105,6 +106,7 @@ class DryRunSerializer(serializers.Serializer[Any]):
     cost_usd = serializers.DecimalField(max_digits=12, decimal_places=6)
     latency_s = serializers.FloatField()
     reused = serializers.BooleanField(help_text="Answered before: nothing was paid.")
+    route = RouteSerializer(allow_null=True, help_text="Null where no model answered.")
 
 
 class CompareSerializer(serializers.Serializer[Any]):
@@ -227,6 +229,7 @@ class DraftActions(ApiViewSet):
             "cost_usd": cost_usd,
             "latency_s": trial.latency_s if trial else 0.0,
             "reused": trial.is_reused if trial else False,
+            "route": trial.route if trial else None,
         }
         return Response(DryRunSerializer(found).data)
 

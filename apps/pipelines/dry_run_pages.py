@@ -38,6 +38,7 @@ def dry_run(request: HttpRequest, pk: int) -> HttpResponse:
         "samples": samples,
         "preview": try_on(version, event),
         "run": run,
+        "has_stand_ins": bool(version.fallbacks),
         "is_stale": request.method == "POST" and not is_same,
         "current_answer": show_answer(event.answer) if event and event.answer is not None else "",
     }

@@ -19,12 +19,13 @@ from apps.backtests.runner import run, run_due
 from apps.backtests.totals import add_up
 from apps.events.models import Event
 from apps.llm import ledger
-from apps.llm.models import Budget, LLMCall
+from apps.llm.models import Budget, LLMCall, ProviderModel
 from apps.llm.trial import try_once
 from apps.pipelines.prepare import prepare
 from apps.sources.models import Source
 from tests.fixtures.cast import make_event
 from tests.fixtures.fake_llm import FakeLLM
+from tests.llm.test_providers import make_provider
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -249,3 +250,29 @@ def test_what_gives_no_answer_says_why_and_the_rest_goes_on(helpdesk: Source, ma
     assert "refused" in problems[1]
     assert "does not fit" in problems[2]
     assert backtest.state == BacktestState.DONE
+
+
+def test_rows_are_answered_by_the_chain_and_name_the_model_under_the_dearest_price(
+    helpdesk: Source, make: Make, fake_llm: FakeLLM, second_llm: FakeLLM
+) -> None:
+    row = make_provider(second_llm.base_url)
+    ProviderModel.objects.create(provider=row, name="dear", input_price=100, output_price=100)
+    version = helpdesk.pipeline.current_version
+    assert version
+    stand_in = {"provider": "backup", "model": "dear"}
+    add_event(helpdesk, "e1: ok")
+    first = estimate(version, find_events(helpdesk.pipeline, 5)).most_usd
+    helpdesk.pipeline.publish(**version.get_values() | {"fallbacks": [stand_in]})
+    helpdesk.pipeline.refresh_from_db()
+    fake_llm.plan("e1", "500", "ok")
+    backtest = make("0.001")
+    run(backtest)
+    assert get_states(backtest) == ["stopped", "waiting"]  # the stand-in may cost more than that
+    assert estimate(backtest.get_version(), find_events(helpdesk.pipeline, 5)).most_usd > first
+    assert backtest.resume(Decimal(1))
+    backtest.refresh_from_db()
+    run(backtest)
+    found = backtest.rows.get()
+    over = [{"provider": "", "model": "test-model", "code": "llm_provider_failed"}]
+    assert (found.state, found.route) == ("answered", stand_in | {"passed_over": over})
+    assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 1)

@@ -22,7 +22,7 @@ from apps.llm.provider import LLMError, OutcomeUnknown
 from apps.llm.responses_format import ResponseRefused
 from apps.llm.step import call_once
 from apps.llm.step_errors import AnswerInvalid, CallInFlight
-from apps.llm.trial import DRY_RUN, try_once
+from apps.llm.trial import DRY_RUN, Trial, try_once
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
 from apps.streams.clients import get_client
@@ -401,14 +401,61 @@ def test_of_two_without_a_price_the_first_is_waited_for(
     assert (wait.event, wait.model, wait.provider) == (event, "dear", "elsewhere")
 
 
-def test_a_dry_run_asks_the_first_model_only(
+def try_dry(event: Event, *, again: bool = False) -> Trial:
+    return try_once(event, event.pipeline_version, prepare_event(event), DRY_RUN, again=again)
+
+
+def test_a_dry_run_asks_the_same_chain_and_says_who_answered(
     make_case: Case, fake_llm: FakeLLM, second_llm: FakeLLM
 ) -> None:
-    fake_llm.plan("e1", "500")
+    fake_llm.plan("e1", "500", "ok")
     event = make_case("e1")
-    with pytest.raises(LLMError):
-        try_once(event, event.pipeline_version, prepare_event(event), DRY_RUN, again=False)
-    assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 0)
+    trial = try_dry(event)
+    assert (trial.answer, trial.route) == ({"category": "x"}, passed("llm_provider_failed"))
+    assert not trial.is_reused
+    again = try_dry(event)  # which is paid already, and the first is not asked besides
+    assert (again.is_reused, again.route) == (True, SECOND | {"passed_over": []})
+    assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 1)
+    assert {call.step for call in event.llm_calls.all()} == {DRY_RUN}
+
+
+def test_a_dry_run_asks_the_first_although_the_event_was_answered_by_the_second(
+    make_case: Case, ask: Ask, fake_llm: FakeLLM, second_llm: FakeLLM
+) -> None:
+    fake_llm.plan("e1", "500", "ok", "500")
+    event = make_case("e1")
+    ask(event)
+    assert try_dry(event).route == FIRST | {"passed_over": []}
+    other = make_case("e2")
+    fake_llm.plan("e2", "500")
+    ask(other)
+    trial = try_dry(other)  # the first is down still: what the second said is used again
+    assert (trial.is_reused, trial.route) == (True, passed("llm_provider_failed"))
+    assert second_llm.calls["e2"] == 1
+
+
+def test_a_dry_run_asks_nobody_else_after_a_call_that_may_have_been_paid(
+    make_case: Case, fake_llm: FakeLLM, second_llm: FakeLLM
+) -> None:
+    fake_llm.plan("e1", "500", "ok")
+    second_llm.plan("e1", "reset", "ok")
+    event = make_case("e1")
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            try_dry(event)
+    assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 1)
+    assert try_dry(event, again=True).route == SECOND | {"passed_over": []}
+    assert (fake_llm.calls["e1"], second_llm.calls["e1"]) == (1, 2)
+
+
+def test_where_all_are_down_a_dry_run_says_so(
+    make_case: Case, fake_llm: FakeLLM, second_llm: FakeLLM
+) -> None:
+    fake_llm.plan("e1", "401")
+    second_llm.plan("e1", "500")
+    with pytest.raises(LLMError) as caught:
+        try_dry(make_case("e1"))
+    assert caught.value.http_status == 500
 
 
 def test_a_version_may_ask_another_provider_first(
