@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -12,6 +12,8 @@ from django.db import DatabaseError, connection
 
 from apps.dashboard.heartbeats import ALIVE_FOR_S, get_ages_s
 from apps.llm.breaker import find_open
+from apps.llm.provider_health import ProviderHealth, Told, get_providers, read_told
+from apps.llm.provider_models import SETTINGS_SLUG
 from apps.streams.durability import get_durability
 from apps.streams.errors import QueueError
 from apps.streams.spool.status import get_status
@@ -29,9 +31,13 @@ class PartHealth:
     ok: bool
     why: str = ""
     is_usable: bool = True
+    providers: tuple[ProviderHealth, ...] | None = None  # of the part that has them
 
     def as_json(self) -> dict[str, object]:
-        return {"ok": self.ok, "why": self.why}
+        said: dict[str, object] = {"ok": self.ok, "why": self.why}
+        if self.providers is None:
+            return said
+        return said | {"providers": [provider.as_json() for provider in self.providers]}
 
 
 def check_database() -> PartHealth:
@@ -93,6 +99,20 @@ def check_llm() -> PartHealth:
     return found
 
 
+def with_providers(llm: PartHealth, told: Told) -> PartHealth:
+    """With each provider that pipelines ask. That of the settings matters only if it is one."""
+    providers = tuple(get_providers(told))
+    if providers and all(provider.name != SETTINGS_SLUG for provider in providers):
+        llm = PartHealth(True, llm.why if llm.ok else "")
+    faults = " ".join(
+        f"Provider {provider.name}: {provider.why}"
+        for provider in providers
+        if provider.is_wrong and provider.name != SETTINGS_SLUG
+    )
+    why = f"{llm.why} {faults}".strip()
+    return replace(llm, ok=llm.ok and not faults, why=why, providers=providers)
+
+
 def get_open_breakers() -> str:
     """A sentence for each; nothing where none is open, or the queue server is down."""
     try:
@@ -127,12 +147,14 @@ def check_heartbeat(part: str, age_s: float | None) -> PartHealth:
 def get_parts() -> dict[str, PartHealth]:
     """The health of every part, by name. Asks all at once: one that is frozen takes a second."""
     checks = {"queue": check_queue, "temporal": check_temporal, "llm": check_llm}
-    with ThreadPoolExecutor(len(checks), "health") as pool:
+    with ThreadPoolExecutor(len(checks) + 1, "health") as pool:
+        told = pool.submit(read_told)
         asked = {name: pool.submit(check) for name, check in checks.items()}
         database = check_database()
         parts = {"database": database} | {name: answer.result() for name, answer in asked.items()}
     if (spool := check_spool()) is not None:
         parts["spool"] = spool
     if database.ok:
+        parts["llm"] = with_providers(parts["llm"], told.result())
         parts |= {part: check_heartbeat(part, age) for part, age in get_ages_s().items()}
     return parts

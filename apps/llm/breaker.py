@@ -44,6 +44,7 @@ SPREAD_S = 0.05
 KEEP_S = 7 * 86_400
 PROBE_MARGIN_S = 15.0
 INDEX = "pipeline:llm:breakers"
+OUTCOMES = "pipeline:llm:outcomes"  # by provider: when its last call ended, and the machine word
 logger = logging.getLogger(__name__)
 
 # KEYS: the breaker. ARGV: probe token, seconds a probe may take, spread.
@@ -64,12 +65,14 @@ redis.call('HSET', KEYS[1], 'book', turn + tonumber(ARGV[3]))
 return {'wait', string.format('%.3f', turn - now)}
 """)
 
-# KEYS: the breaker, the index. ARGV: 1 where it failed, probe token, failures that open it, pause,
-# code, provider, model, id, seconds it is kept. 'opened', 'closed', or '' where nothing changed.
+# KEYS: the breaker, the index, the outcomes. ARGV: 1 where it failed, probe token, failures that
+# open it, pause, code, provider, model, id, seconds it is kept. 'opened', 'closed', or '' where
+# nothing changed.
 REPORT = Script("""
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local failed, pause = ARGV[1] == '1', tonumber(ARGV[4])
+redis.call('HSET', KEYS[3], ARGV[6], string.format('%.3f %s', now, ARGV[5]))
 local opened, probe = unpack(redis.call('HMGET', KEYS[1], 'opened', 'probe'))
 if opened then
   if ARGV[2] == '' or probe ~= ARGV[2] then return '' end
@@ -118,6 +121,9 @@ for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
 end
 return found
 """)
+
+# KEYS: the outcomes. Names and what is told of them, in turn.
+FIND_OUTCOMES = Script("""return redis.call('HGETALL', KEYS[1])""")
 
 # KEYS: the breaker, the index. ARGV: id. 1 where it was open.
 CLOSE = Script("""
@@ -221,6 +227,16 @@ def find_open() -> list[OpenBreaker]:
     return sorted(found, key=lambda breaker: breaker.since)
 
 
+def find_outcomes() -> dict[str, tuple[datetime, str]]:
+    """By provider: when its last call ended, and its machine word ("" for an answer).
+
+    Raises QueueError.
+    """
+    told = [part.decode() for part in FIND_OUTCOMES.run([OUTCOMES], [])]
+    split = {name: text.partition(" ") for name, text in zip(told[::2], told[1::2], strict=True)}
+    return {name: (_read_time(at), code) for name, (at, _, code) in split.items()}
+
+
 def close(id: str) -> bool:
     """Let calls through again; False where it is not open. Raises QueueError."""
     closed = bool(CLOSE.run([_get_key(id), INDEX], [id]))
@@ -242,7 +258,7 @@ def _report(lane: Lane, probe: str, failed: bool, code: str) -> None:
         return
     id = lane.id
     change = REPORT.run(
-        [_get_key(id), INDEX],
+        [_get_key(id), INDEX, OUTCOMES],
         [
             *(int(failed), probe, threshold, settings.LLM_BREAKER_PAUSE_S),
             *(code, lane.provider, lane.model, id, KEEP_S),
