@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "apps.ingest",
     "apps.streams",
     "apps.events",
+    "apps.approvals",
     "apps.llm",
     "apps.backtests",
     "apps.dashboard",

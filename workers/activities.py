@@ -17,6 +17,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
 from temporalio import activity
 
+from apps.approvals import waiting
 from apps.destinations.deliver import DeliveryError, deliver
 from apps.events import recording
 from apps.events.models import OPEN, Event, Step
@@ -30,8 +31,10 @@ from workers.contracts import (
     BURY,
     DELIVER,
     NOTE_CRASH,
+    SETTLE,
     BuryInput,
     CrashInput,
+    SettleInput,
     StepInput,
     StepResult,
     Verdict,
@@ -84,7 +87,11 @@ def do_ask(step: StepInput) -> StepResult:
     """Filter, transform, prompt, model, check."""
     event = find_event(step.event_id, step.run, "pipeline_version", "body")
     if event is None:
-        return GONE
+        return waiting.settle(UUID(hex=step.event_id), step.run)
+    if event.pipeline_version.approval:
+        decided = waiting.settle(event.pk, event.run)
+        if decided.verdict == Verdict.DONE:
+            return decided  # with the answer that a person has taken
     # The dispatcher has shown a first run as running, a whole batch in one write.
     if event.run > 1:
         event.start()
@@ -131,8 +138,8 @@ def note_crash(crash: CrashInput) -> StepResult:
     close_old_connections()
     step = Step.LLM if crash.step == ASK else Step.DELIVER
     event = find_event(crash.event_id, crash.run)
-    if event is None:
-        return GONE
+    if event is None:  # its answer may have been held before the worker died
+        return waiting.settle(UUID(hex=crash.event_id), crash.run)
     tried = Try(step, crash.attempt, timezone.now())
     return recording.record_failure(event, tried, Crashed(crash.code))
 
@@ -144,6 +151,13 @@ def bury(last: BuryInput) -> None:
     event = find_event(last.event_id, last.run)
     if event is not None:
         recording.record_burial(event, Step(last.step), last.code)
+
+
+@activity.defn(name=SETTLE)
+def settle(held: SettleInput) -> StepResult:
+    """Is there a decision on the answer? Raises where the database is away."""
+    close_old_connections()
+    return waiting.settle(UUID(hex=held.event_id), held.run)
 
 
 class Asking:
@@ -163,4 +177,4 @@ class Asking:
 
 def get_activities(executor: Executor) -> Sequence[Callable[..., Any]]:
     """All of them; `executor` runs the calls to the model."""
-    return [Asking(executor).ask, do_deliver, note_crash, bury]
+    return [Asking(executor).ask, do_deliver, note_crash, bury, settle]

@@ -15,6 +15,8 @@ ASK = "ask"
 DELIVER = "deliver"
 BURY = "bury"
 NOTE_CRASH = "note_crash"
+SETTLE = "settle"
+DECIDED = "decided"  # a signal: somebody has decided on the answer; what, the database says
 
 # What the workflow does, in order: filter, transform, prompt and model; then the destination.
 STEPS = (ASK, DELIVER)
@@ -29,6 +31,7 @@ class Verdict(StrEnum):
     WAIT = "wait"  # rate limit, open circuit, database away: uses no attempt
     NEVER = "never"  # permanent: dead letter at once
     HELD = "held"  # waits for a person
+    APPROVAL = "approval"  # the answer waits for a person's yes, and the workflow with it
     PARKED = "parked"  # waits for hours, without a workflow: another is started when it may go on
     GONE = "gone"  # the event has moved on (other run, discarded): stop quietly
     DEAD = "dead"  # buried: only the workflow says so, no step
@@ -78,6 +81,14 @@ class CrashInput:
     attempt: int
     step: str
     code: str
+
+
+@dataclass(frozen=True)
+class SettleInput:
+    """Look whether the answer of this run has been decided on, or has waited long enough."""
+
+    event_id: str
+    run: int
 
 
 @dataclass(frozen=True)

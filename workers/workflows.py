@@ -11,6 +11,8 @@ outside. What it decides must come out the same when a worker replays the histor
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -22,14 +24,17 @@ from temporalio.exceptions import FailureError, TimeoutError, is_cancelled_excep
 from workers.contracts import (
     ASK,
     BURY,
+    DECIDED,
     DELIVER,
     MAX_ATTEMPTS,
     NOTE_CRASH,
+    SETTLE,
     STEPS,
     WORKFLOW,
     BuryInput,
     CrashInput,
     EventRun,
+    SettleInput,
     StepInput,
     StepResult,
     Verdict,
@@ -52,18 +57,45 @@ UNTIL_DONE = RetryPolicy(maximum_interval=timedelta(seconds=30))
 class EventWorkflow:
     """One run of one event, from the filter to the destination."""
 
+    def __init__(self) -> None:
+        self.is_told = False
+
     @workflow.run
     async def run(self, event: EventRun) -> str:
         """How it ended: a Verdict, for whoever looks at the history."""
-        return await carry(event)
+        return await carry(event, self.await_decision)
+
+    @workflow.signal(name=DECIDED)
+    def tell(self) -> None:
+        """Somebody has decided on the answer: look what the database says."""
+        self.is_told = True
+
+    async def await_decision(self, event: EventRun) -> Verdict:
+        """Until a person has decided on the answer, or the time for it has run out."""
+        while True:
+            self.is_told = False
+            settled = await settle(event)
+            if settled.verdict != Verdict.APPROVAL:
+                return settled.verdict
+            with contextlib.suppress(asyncio.TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self.is_told, timeout=timedelta(seconds=settled.retry_after_s or 0.0)
+                )
 
 
-async def carry(event: EventRun) -> Verdict:
-    """All steps from `event.step` on; ends at the first that is not done."""
+async def carry(
+    event: EventRun, await_decision: Callable[[EventRun], Awaitable[Verdict]]
+) -> Verdict:
+    """All steps from `event.step` on; ends at the first that is not done.
+
+    Histories of releases without approval have no such verdict, so that they replay as they ran.
+    """
     verdict = Verdict.DONE
     for step in STEPS[STEPS.index(event.step) :]:
         failures = event.failures if step == event.step else 0
         verdict = await finish(dataclasses.replace(event, step=step, failures=failures))
+        if verdict == Verdict.APPROVAL:
+            verdict = await await_decision(event)
         if verdict != Verdict.DONE:
             break
     return verdict
@@ -135,6 +167,18 @@ async def deliver(step: StepInput) -> StepResult:
 
 
 ATTEMPTS: dict[str, Callable[[StepInput], Awaitable[StepResult]]] = {ASK: ask, DELIVER: deliver}
+
+
+async def settle(event: EventRun) -> StepResult:
+    """What was decided; the time that is left where nothing was."""
+    settled: StepResult = await workflow.execute_local_activity(
+        SETTLE,
+        SettleInput(event.event_id, event.run),
+        result_type=StepResult,
+        start_to_close_timeout=NOTE_TIMEOUT,
+        retry_policy=UNTIL_DONE,
+    )
+    return settled
 
 
 async def bury(event: EventRun, result: StepResult) -> Verdict:

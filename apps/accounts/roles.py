@@ -10,6 +10,7 @@ from typing import Any
 
 VIEWER = frozenset(
     {
+        "approvals.view_approval",
         "dashboard.view_statussample",
         "destinations.view_destination",
         "destinations.view_inboxitem",
@@ -29,6 +30,7 @@ VIEWER = frozenset(
     }
 )
 SUPPORT = VIEWER | {
+    "approvals.decide_approval",
     "events.retry_event",
     "events.discard_event",
     # It is verified again, so that nobody can let in what is not signed.

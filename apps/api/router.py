@@ -5,6 +5,7 @@ from __future__ import annotations
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api import TokenViewSet
+from apps.approvals.api import ApprovalViewSet
 from apps.audit.api import AuditViewSet
 from apps.backtests.api import BacktestViewSet
 from apps.dashboard.api import StatsViewSet
@@ -33,6 +34,7 @@ NOUNS = {
     "costs": CostViewSet,
     "events": EventViewSet,
     "dead-letters": DeadLetterViewSet,
+    "approvals": ApprovalViewSet,
     "refused-requests": RefusedRequestViewSet,
     "breakers": BreakerViewSet,
     "batches": BatchViewSet,

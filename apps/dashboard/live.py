@@ -11,7 +11,7 @@ import time
 from channels.layers import get_channel_layer
 
 GROUP = "live"
-TOPICS = frozenset({"figures", "events", "parts", "refused"})
+TOPICS = frozenset({"figures", "events", "parts", "refused", "approvals"})
 INTERVAL_S = 1.0
 SEND_TIMEOUT_S = 5.0
 logger = logging.getLogger(__name__)

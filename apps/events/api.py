@@ -29,7 +29,7 @@ from apps.events.conflict_api import (
 )
 from apps.events.conflicts import process_all
 from apps.events.ids import WrongEventId, parse_public_id
-from apps.events.models import RETRYABLE, Attempt, Event, Status
+from apps.events.models import FOR_APPROVAL, RETRYABLE, Attempt, Event, Status
 from apps.events.recovery import Verb, recover, recover_all, unbury_all
 from apps.events.route_serializer import RouteSerializer
 from apps.events.search import EventFilter
@@ -39,6 +39,9 @@ from apps.llm.provider import LLMError
 from apps.streams.errors import QueueError
 
 NOT_UNKNOWN = "The event is not held for a call of unknown outcome."
+FOR_A_YES = (
+    "The event is held for approval: approve, edit or reject its answer under /api/v1/approvals/."
+)
 READ = Needs("events:read", "events.view_event")
 RETRY = Needs("events:write", "events.retry_event")
 DISCARD = Needs("events:write", "events.discard_event")
@@ -303,7 +306,9 @@ class EventViewSet(ApiViewSet):
     def _recover(self, verb: Verb) -> Any:
         event = self.get_object()
         if not recover(event, verb, self.user):
-            event.refresh_from_db(fields=["status"])
+            event.refresh_from_db(fields=["status", "error_code"])
+            if event.is_held_for_approval:
+                raise Conflict(FOR_A_YES)
             raise Conflict(
                 f"The event is {event.status}: only dead letters and held events can be changed, "
                 "and those discarded that wait in a batch."
@@ -366,6 +371,7 @@ class DeadLetterViewSet(ApiViewSet):
 
 
 def get_dead_letters(ids: Sequence[uuid.UUID] = (), **wanted: Any) -> QuerySet[Event]:
-    """Dead letters, or held events, that fit; what is not given asks nothing."""
+    """Dead letters, or held events, that fit, and not those held for approval."""
     dead = EventFilter(**wanted).apply(Event.objects.filter(status__in=RETRYABLE))
+    dead = dead.exclude(FOR_APPROVAL)
     return dead.filter(pk__in=ids) if ids else dead

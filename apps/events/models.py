@@ -35,7 +35,9 @@ OPEN = (Status.QUEUED, Status.RUNNING)
 FINISHED = (Status.DELIVERED, Status.FILTERED, Status.DISCARDED)
 RETRYABLE = (Status.DEAD, Status.HELD)
 QUARANTINED = "quarantined"
+APPROVAL = "approval"  # held: its answer waits for a person's yes
 PARKED = "llm_batch_waiting"  # running, and without a workflow: its call waits in a batch
+FOR_APPROVAL = Q(status=Status.HELD, error_code=APPROVAL)
 
 
 class Step(models.TextChoices):
@@ -256,16 +258,38 @@ class Event(models.Model):
         return self._move(OPEN, Status.HELD, **fields)
 
     def retry(self) -> bool:
-        """Dead or held → queued, as a new run; its workflow starts on commit."""
+        """Dead or held → queued, as a new run; its workflow starts on commit.
+
+        Not from a hold for approval: the same answer would only be held again.
+        """
         from apps.events.workflow_client import start_soon
 
         fields = {"finished_at": None, "error_code": "", "error": "", "step": ""}
         with transaction.atomic():
             # The UPDATE asks for this run, so one more than it is exact.
-            moved = self._move(RETRYABLE, Status.QUEUED, run=self.run + 1, **fields)
+            allowed = Q(status__in=RETRYABLE) & ~FOR_APPROVAL
+            moved = self._move_from(allowed, Status.QUEUED, run=self.run + 1, **fields)
             if moved:
                 transaction.on_commit(lambda: start_soon(self))
         return moved
+
+    def hold_answer(self, answer: Any, cost_usd: Decimal, reason: str) -> bool:
+        """Running → held for approval, with the model's answer: nothing is delivered before a yes.
+
+        `apps.approvals` has the row that says why and until when.
+        """
+        fields = {"step": Step.DELIVER, "error_code": APPROVAL, "error": reason[:500]}
+        return self._move(OPEN, Status.HELD, answer=answer, cost_usd=cost_usd, **fields)
+
+    def release(self, answer: Any) -> bool:
+        """Held for approval → running, in the same run: `answer` is what will be delivered."""
+        fields = {"step": Step.DELIVER, "error_code": "", "error": ""}
+        return self._move_from(FOR_APPROVAL, Status.RUNNING, answer=answer, **fields)
+
+    def reject(self, code: str, reason: str) -> bool:
+        """Held for approval → discarded: the answer must not be delivered."""
+        fields = {"finished_at": timezone.now(), "error_code": code, "error": reason[:500]}
+        return self._move_from(FOR_APPROVAL, Status.DISCARDED, **fields)
 
     def go_on(self) -> bool:
         """Held → running, in the same run: what it waited for, and no person for it, is there."""
@@ -276,16 +300,20 @@ class Event(models.Model):
         parked = Q(status=Status.RUNNING, error_code=PARKED)
         return self._move_from(parked, Status.RUNNING, step="", error_code="", error="")
 
+    @property
+    def is_held_for_approval(self) -> bool:
+        return self.status == Status.HELD and self.error_code == APPROVAL
+
     def fail(self, code: str, reason: str) -> bool:
         """Held → dead letter: a person says that nothing more will come of it."""
         fields = {"finished_at": timezone.now(), "error_code": code, "error": reason}
         return self._move((Status.HELD,), Status.DEAD, **fields)
 
     def discard(self) -> bool:
-        """Dead, held or parked → discarded: nobody will need it."""
+        """Dead, held or parked → discarded: nobody will need it. Held for approval: `reject`."""
         now = timezone.now()
         parked = Q(status=Status.RUNNING, error_code=PARKED, waiting_until__gt=now)
-        allowed = Q(status__in=RETRYABLE) | parked
+        allowed = (Q(status__in=RETRYABLE) & ~FOR_APPROVAL) | parked
         return self._move_from(allowed, Status.DISCARDED, finished_at=now)
 
 

@@ -13,6 +13,8 @@ from django.db.models import Sum
 from django.utils import timezone
 from prometheus_client import Counter
 
+from apps.approvals import waiting
+from apps.approvals.models import Approval
 from apps.dashboard.live import announce
 from apps.events.models import Attempt, Event, Step
 from workers.contracts import RETRY_AFTER_MAX_S, StepResult, Verdict
@@ -58,13 +60,24 @@ def record_answer(
     reused: bool,
     route: dict[str, Any] | None = None,
 ) -> StepResult:
-    """A model answered, or had answered this request before: `route` says which."""
+    """A model answered, or had answered this request before: `route` says which.
+
+    Where the pipeline wants a person's yes, the event is held with it, unless there is one already.
+    """
+    taken = Approval.find_taken(event, answer) if event.run > 1 else None
+    reason = "" if taken else waiting.find_hold(event, answer)
     with transaction.atomic():
-        if not event.keep_answer(answer, get_cost(event)):
+        if reason:
+            kept = event.hold_answer(answer, get_cost(event), reason)
+        else:
+            kept = event.keep_answer(taken.final_answer if taken else answer, get_cost(event))
+        if not kept:
             return GONE
         outcome = Outcome.REUSED if reused else Outcome.OK
         _write(event, tried, outcome, cost_usd=cost_usd, route=route)
-    return StepResult(Verdict.DONE, tried.step)
+        if reason:
+            waiting.hold(event, answer, reason)
+    return StepResult(Verdict.APPROVAL if reason else Verdict.DONE, tried.step)
 
 
 def record_delivery(event: Event, tried: Try, http_status: int | None) -> StepResult:

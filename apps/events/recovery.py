@@ -11,9 +11,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from apps.accounts.models import User
+from apps.approvals.deciding import reject_held
 from apps.audit.models import AuditEntry
 from apps.dashboard.live import announce
-from apps.events.models import RETRYABLE, Event
+from apps.events.models import FOR_APPROVAL, RETRYABLE, Event
 from apps.streams.buried import Unburied, unbury
 
 Verb = Literal["retry", "discard"]
@@ -30,7 +31,12 @@ class Outcome:
 
 
 def recover(event: Event, verb: Verb, actor: User) -> bool:
-    """Retry or discard one event; False where it is neither dead nor held any more."""
+    """Retry or discard one event; False where it is neither dead nor held any more.
+
+    Discarding one that is held for approval rejects its answer. It can't be retried.
+    """
+    if verb == "discard" and event.is_held_for_approval:
+        return reject_held(event, actor)
     with transaction.atomic():
         moved = event.retry() if verb == "retry" else event.discard()
         if moved:
@@ -61,5 +67,9 @@ def unbury_all(actor: User) -> Unburied:
 
 
 def get_waiting(events: QuerySet[Event], until: datetime) -> QuerySet[Event]:
-    """Those that were dead or held at `until`: one that dies again is not taken a second time."""
-    return events.filter(status__in=RETRYABLE, changed_at__lte=until).order_by("changed_at", "id")
+    """Those that were dead or held at `until`: one that dies again is not taken a second time.
+
+    Not those held for approval: each answer is looked at before it is decided on.
+    """
+    waiting = events.filter(status__in=RETRYABLE, changed_at__lte=until).exclude(FOR_APPROVAL)
+    return waiting.order_by("changed_at", "id")

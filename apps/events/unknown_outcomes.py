@@ -14,7 +14,7 @@ from django.db import transaction
 from apps.accounts.models import User
 from apps.audit.models import AuditEntry
 from apps.dashboard.live import announce
-from apps.events.models import QUARANTINED, Event, Status
+from apps.events.models import APPROVAL, QUARANTINED, Event, Status
 from apps.events.workflow_client import start_soon
 from apps.llm.budgets import CODES
 from apps.llm.lookup import look_up
@@ -34,7 +34,7 @@ class LookUp(StrEnum):
 
 def is_unknown(event: Event, calls: Iterable[LLMCall] | None = None) -> bool:
     """Whether the event is held for a call of unknown outcome."""
-    if event.status != Status.HELD or event.error_code in (QUARANTINED, *CODES):
+    if event.status != Status.HELD or event.error_code in (APPROVAL, QUARANTINED, *CODES):
         return False
     calls = event.llm_calls.own() if calls is None else calls
     return any(call.state in (LLMCall.State.UNKNOWN, LLMCall.State.INTENT) for call in calls)

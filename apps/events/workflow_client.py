@@ -25,7 +25,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
-from workers.contracts import WORKFLOW, EventRun
+from workers.contracts import DECIDED, WORKFLOW, EventRun
 
 if TYPE_CHECKING:
     from apps.events.models import Event
@@ -78,8 +78,11 @@ async def connect(*, lazy: bool = False, runtime: Runtime | None = None) -> Clie
     )
 
 
-async def start(client: Client, run: EventRun) -> None:
-    """Start the workflow of this run, unless it is open. Raises WorkflowsDown."""
+async def start(client: Client, run: EventRun, signal: str | None = None) -> None:
+    """Start the workflow of this run, unless it is open, and send it `signal` in any case.
+
+    Raises WorkflowsDown.
+    """
     try:
         await client.start_workflow(
             WORKFLOW,
@@ -89,6 +92,7 @@ async def start(client: Client, run: EventRun) -> None:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             # A closed one says nothing: whoever asks has seen in the database that work is left.
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal=signal,
             rpc_timeout=RPC_TIMEOUT,
         )
     except (RPCError, RuntimeError) as error:
@@ -113,7 +117,9 @@ def get_reason(error: RPCError | RuntimeError) -> str:
     return error.status.name if isinstance(error, RPCError) else type(error).__name__
 
 
-async def start_all(client: Client, runs: Sequence[EventRun]) -> list[EventRun]:
+async def start_all(
+    client: Client, runs: Sequence[EventRun], signal: str | None = None
+) -> list[EventRun]:
     """Start many; those that were started. What was not is logged, and left to the reconciler."""
     limit = asyncio.Semaphore(AT_ONCE)
     reasons: list[str] = []
@@ -123,7 +129,7 @@ async def start_all(client: Client, runs: Sequence[EventRun]) -> list[EventRun]:
             if len(reasons) >= AT_ONCE:  # down for all of them: do not wait for each
                 return False
             try:
-                await start(client, run)
+                await start(client, run, signal)
             except WorkflowsDown as error:
                 reasons.append(str(error))
                 return False
@@ -174,16 +180,21 @@ def forget_connection() -> None:
 os.register_at_fork(after_in_child=forget_connection)
 
 
-def start_soon(event: Event) -> None:
+def start_soon(event: Event, signal: str | None = None) -> None:
     """Start the workflow of the event's current run. Does not wait, and never raises for Temporal:
     where that is down, the reconciler starts it later."""
     run = EventRun(event.id.hex, event.run)
     background = get_background()
 
     async def start_it() -> None:
-        await start_all(await background.get_client(), [run])
+        await start_all(await background.get_client(), [run], signal)
 
     background.submit(start_it())
+
+
+def nudge_soon(event: Event) -> None:
+    """Let the workflow look what was decided, as `start_soon` does: one that is lost is started."""
+    start_soon(event, DECIDED)
 
 
 def find_running(workflow_ids: Sequence[str]) -> dict[str, bool]:
@@ -202,11 +213,11 @@ def find_running(workflow_ids: Sequence[str]) -> dict[str, bool]:
     return dict(zip(workflow_ids, background.submit(ask_all()).result(), strict=True))
 
 
-def start_now(runs: Sequence[EventRun]) -> list[EventRun]:
-    """Start many and wait; those that were started."""
+def start_now(runs: Sequence[EventRun], signal: str | None = None) -> list[EventRun]:
+    """Start many and wait; those that were started, or open and given the signal."""
     background = get_background()
 
     async def start_them() -> list[EventRun]:
-        return await start_all(await background.get_client(), runs)
+        return await start_all(await background.get_client(), runs, signal)
 
     return background.submit(start_them()).result()

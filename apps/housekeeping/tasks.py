@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from apps.approvals import watch as approval_watch
 from apps.backtests import runner
 from apps.dashboard import figures, heartbeats
 from apps.dashboard.live import announce
@@ -24,6 +25,7 @@ def sample_status() -> None:
 def reconcile() -> None:
     """Restart what fell between queue, database and Temporal."""
     reconciler.reconcile()
+    approval_watch.watch()
 
 
 @shared_task

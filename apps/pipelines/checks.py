@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from apps.pipelines.approval import read_approval
 from apps.pipelines.expressions import WrongExpression, compile_expression
 from apps.pipelines.json_schema import WrongSchema, check_schema
 from apps.pipelines.models import PipelineVersion
@@ -87,4 +88,5 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "may_wait_h": _check_wait,
     "on_unknown": _check_on_unknown,
     "redaction": read_redaction,
+    "approval": read_approval,
 }

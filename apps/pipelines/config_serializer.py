@@ -10,6 +10,13 @@ from rest_framework.relations import SlugRelatedField
 
 from apps.destinations.models import Destination
 from apps.llm.provider_models import SETTINGS_SLUG
+from apps.pipelines.approval import (
+    DEFAULT_TIMEOUT_H,
+    MAX_TIMEOUT_H,
+    OnTimeout,
+    WrongApproval,
+    read_approval,
+)
 from apps.pipelines.checks import MAX_OUTPUT_TOKENS, MAX_WAIT_H, WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineDraft, PipelineVersion
 from apps.pipelines.redaction.config import WrongRedaction, read_redaction
@@ -35,6 +42,7 @@ CONFIG = (
     "max_output_tokens",
     "repair",
     "redaction",
+    "approval",
     "may_wait_h",
     "on_unknown",
     "destination",
@@ -59,7 +67,26 @@ REDACTION_SCHEMA = {
     },
 }
 
-
+APPROVAL_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "every": {"type": "boolean"},
+        "number": {"type": "string", "description": "JMESPath into the answer."},
+        "below": {"type": "number"},
+        "rule": {
+            "type": "string",
+            "description": "JMESPath over an object with `answer` and `event`, the payload.",
+        },
+        "timeout_h": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_TIMEOUT_H,
+            "default": DEFAULT_TIMEOUT_H,
+        },
+        "on_timeout": {"enum": list(OnTimeout), "default": OnTimeout.DEAD_LETTER.value},
+    },
+}
 FALLBACKS_SCHEMA = {
     "type": "array",
     "maxItems": MAX_FALLBACKS,
@@ -96,6 +123,17 @@ class RedactionField(serializers.JSONField):
             raise serializers.ValidationError(str(error)) from None
 
 
+@extend_schema_field(APPROVAL_SCHEMA)
+class ApprovalField(serializers.JSONField):
+    """Which answers wait for a person; an empty object holds none."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return read_approval(super().to_internal_value(data)).to_json()
+        except WrongApproval as error:
+            raise serializers.ValidationError(str(error)) from None
+
+
 class ConfigSerializer(serializers.ModelSerializer[PipelineVersion]):
     """What a version does."""
 
@@ -116,6 +154,7 @@ class ConfigSerializer(serializers.ModelSerializer[PipelineVersion]):
         required=False, min_value=1, max_value=MAX_OUTPUT_TOKENS
     )
     redaction = RedactionField(required=False)
+    approval = ApprovalField(required=False)
     may_wait_h = serializers.IntegerField(
         required=False,
         min_value=0,

@@ -190,6 +190,13 @@ class PipelineVersion(models.Model):
         help_text="What is masked before the model sees it: kinds, countries, paths, patterns, "
         "reversible.",
     )
+    approval = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="Which answers wait for a person: every, number and below, rule; for how long "
+        "(timeout_h), and what then (on_timeout).",
+    )
     may_wait_h = models.PositiveSmallIntegerField(
         "hours an answer may wait",
         default=0,

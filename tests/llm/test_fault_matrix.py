@@ -171,8 +171,12 @@ def make_events(helpdesk: Source, provider: FakeLLM, row: Row) -> list[Event]:
 async def carry_all(events: list[Event]) -> None:
     """Run the workflow of each, as many at once as there are threads."""
     runs = {event.pk.hex: EventRun(event.pk.hex, event.run) for event in events}
+    undecided = workflows.EventWorkflow().await_decision
     await asyncio.gather(
-        *(asyncio.create_task(workflows.carry(run), name=name) for name, run in runs.items())
+        *(
+            asyncio.create_task(workflows.carry(run, undecided), name=name)
+            for name, run in runs.items()
+        )
     )
 
 

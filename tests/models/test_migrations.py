@@ -13,7 +13,17 @@ from apps.sources.models import Source
 from tests.fixtures.cast import make_event
 
 OURS = (
-    *("accounts", "audit", "dashboard", "destinations", "events", "ingest", "llm", "pipelines"),
+    *(
+        "accounts",
+        "approvals",
+        "audit",
+        "dashboard",
+        "destinations",
+        "events",
+        "ingest",
+        "llm",
+        "pipelines",
+    ),
     "sources",
 )
 
