@@ -32,6 +32,9 @@ from workers.contracts import (
     DELIVER,
     NOTE_CRASH,
     SETTLE,
+    TOO_OLD,
+    TOO_OLD_WAIT_S,
+    UNDERSTANDS,
     BuryInput,
     CrashInput,
     SettleInput,
@@ -59,6 +62,21 @@ class Crashed(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(self.reasons.get(code, "The step ended without a result."))
         self.code = code
+
+
+class TooOld(Exception):
+    """The event's version was published for newer workers: one of those runs it."""
+
+    code = TOO_OLD
+    verdict = Verdict.WAIT
+    retry_after_s: float | None = TOO_OLD_WAIT_S
+    http_status: int | None = None
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This worker is older than what the pipeline's version needs: the event waits for a "
+            "newer one. Upgrade every worker."
+        )
 
 
 def in_database(function: Callable[[T], StepResult]) -> Callable[[T], StepResult]:
@@ -96,6 +114,8 @@ def do_ask(step: StepInput) -> StepResult:
     if event.run > 1:
         event.start()
     preparing = Try(Step.PREPARE, step.attempt, timezone.now())
+    if event.pipeline_version.needs > UNDERSTANDS:
+        return recording.record_failure(event, preparing, TooOld())
     try:
         request = prepare(event.pipeline_version, bytes(event.body.raw), event.body.content_type)
     except PrepareError as error:

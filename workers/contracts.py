@@ -10,6 +10,14 @@ BACKOFF_BASE_S = 1.0  # doubles with each failure: 1, 2, 4, 8
 BACKOFF_JITTER = 0.3
 RETRY_AFTER_MAX_S = 3600.0  # whatever a server asks for, an event is tried again within the hour
 
+# What this worker understands of a pipeline's version, which says what it needs: an older worker
+# lets it wait for a newer one, instead of leaving out what it does not know. Raise it with each
+# feature of a version that changes who is asked, what is sent, paid or delivered, and give the
+# feature a row in apps/pipelines/needs.py.
+UNDERSTANDS = 3
+TOO_OLD = "worker_too_old"
+TOO_OLD_WAIT_S = 15.0
+
 WORKFLOW = "event"
 ASK = "ask"
 DELIVER = "deliver"

@@ -13,10 +13,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.destinations.models import Destination
+from apps.pipelines.needs import LEAST, get_needed
 
 NOTE_MAX_CHARS = 500
 # All other fields of a version say what it does: they are what a draft holds and a diff compares.
-ABOUT_A_VERSION = {"id", "pipeline", "number", "created_by", "created_at", "note"}
+ABOUT_A_VERSION = {"id", "pipeline", "number", "created_by", "created_at", "note", "needs"}
 
 
 class DraftConflict(Exception):
@@ -157,6 +158,8 @@ class PipelineVersion(models.Model):
 
     pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
+    # Of a worker: an older one lets the event wait (workers.contracts.UNDERSTANDS).
+    needs = models.PositiveSmallIntegerField(default=LEAST, db_default=LEAST, editable=False)
     filter = models.TextField(
         blank=True, help_text="JMESPath over the payload; empty takes every event."
     )
@@ -232,6 +235,7 @@ class PipelineVersion(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise IntegrityError("A pipeline version never changes: publish a new one.")
+        self.needs = max(self.needs, get_needed(self))
         super().save(*args, **kwargs)
 
     @classmethod
