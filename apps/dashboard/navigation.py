@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
+from apps.approvals.models import Approval, Decision
 from apps.dashboard.models import StatusSample
 from apps.ingest.models import RefusedRequest, State
 
@@ -20,6 +22,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("Live", "monitoring", "admin:index", "events.view_event"),
             ("Events", "stacks", "events:list", "events.view_event"),
             ("Dead letters", "mark_email_unread", "events:dead_letters", "events.view_event"),
+            ("Approvals", "how_to_reg", "approvals:list", "approvals.view_approval"),
             ("Refused", "gpp_maybe", "refused:list", "ingest.view_refusedrequest"),
             (
                 "Inbox",
@@ -81,13 +84,19 @@ def _get_items(
 
 def _get_badge(url: str) -> dict[str, Any]:
     """How many events are dead or held, by the newest sample: a count would cost on every page.
-    Of refused requests there are not many, and no more are counted than the badge can say.
+    Of the others there are not many, and no more are counted than the badge can say.
     """
     if url == "refused:list":
-        kept = RefusedRequest.objects.filter(state=State.KEPT)[: BADGE_MAX + 1].count()
-        return {"badge": f"{BADGE_MAX}+" if kept > BADGE_MAX else str(kept)} if kept else {}
+        return _count(RefusedRequest.objects.filter(state=State.KEPT))
+    if url == "approvals:list":
+        return _count(Approval.objects.filter(decision=Decision.WAITING))
     if url != "events:dead_letters":
         return {}
     newest = StatusSample.objects.values_list("dead_letters", "held").first() or (0, 0)
     waiting = sum(number or 0 for number in newest)
     return {"badge": f"{waiting:,}"} if waiting else {}
+
+
+def _count(rows: QuerySet[Any]) -> dict[str, Any]:
+    count = rows.order_by()[: BADGE_MAX + 1].count()
+    return {"badge": f"{BADGE_MAX}+" if count > BADGE_MAX else str(count)} if count else {}

@@ -17,6 +17,7 @@ live = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("live/", include((live, "live"))),
     path("", include("apps.events.urls")),
+    path("", include("apps.approvals.urls")),
     path("", include("apps.ingest.urls")),
     path("", include("apps.llm.urls")),
     path("", include("apps.llm.batch_urls")),

@@ -28,6 +28,13 @@ def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
             retry="It is released as it is, and runs as any other event of this source: "
             "the model may be called and paid, and the answer delivered.",
         )
+    if event.is_held_for_approval:
+        return Explanation(
+            why=event.error,
+            retry="",
+            discard="Its answer is rejected: the event is closed for good and delivered nowhere. "
+            "This can't be undone.",
+        )
     if event.status == Status.HELD and event.error_code in CODES:
         return Explanation(
             why=event.error,

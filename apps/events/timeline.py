@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from apps.approvals.models import Approval, Decision
 from apps.events.models import Attempt, Event, Status, Step
 from apps.llm.budgets import CODES
 
@@ -41,7 +42,9 @@ class Moment:
     note: str = ""
 
 
-def build_timeline(event: Event, attempts: Sequence[Attempt]) -> list[Moment]:
+def build_timeline(
+    event: Event, attempts: Sequence[Attempt], approvals: Sequence[Approval] = ()
+) -> list[Moment]:
     """Received, then every attempt (a new run says so), then where the event stands now."""
     moments = [Moment("Received", "success", event.received_at, "Stored and acknowledged")]
     before: Attempt | None = None
@@ -52,13 +55,30 @@ def build_timeline(event: Event, attempts: Sequence[Attempt]) -> list[Moment]:
             moments.append(Moment(title, "info", attempt.started_at))
         moments.append(_get_moment(attempt, before))
         before, run = attempt, attempt.run
+    decided = [moment for approval in approvals for moment in _get_decision(approval)]
+    moments[1:] = sorted(moments[1:] + decided, key=lambda moment: moment.at)
     title, tone = ENDS[Status(event.status)]
+    if event.is_held_for_approval:
+        title = "Held: waits for approval"
     if event.status == Status.HELD and event.error_code in CODES:
         title = "Held: waits for a budget"
     if event.is_parked:
         title = "Waits in a batch"
     moments.append(Moment(title, tone, event.finished_at or event.changed_at, event.error))
     return moments
+
+
+def _get_decision(approval: Approval) -> list[Moment]:
+    """Held, and by whom it was decided; one that still waits is how the event stands now."""
+    if approval.decided_at is None:
+        return []
+    tone = "success" if approval.lets_go_on else "danger"
+    who = f" by {approval.decided_by_name}" if approval.decided_by_name else ""
+    label = Decision(approval.decision).label
+    return [
+        Moment("Held for approval", "warning", approval.held_at, approval.reason),
+        Moment(f"{label}{who}", tone, approval.decided_at, approval.note),
+    ]
 
 
 def _get_moment(attempt: Attempt, before: Attempt | None) -> Moment:

@@ -161,6 +161,7 @@ def find_batch_wait(event: Event, calls: Sequence[LLMCall]) -> LLMCall | None:
 
 def get_details(event: Event) -> dict[str, Any]:
     attempts = list(event.attempts.all())
+    approvals = list(event.approvals.select_related("event__pipeline_version"))
     calls = list(event.llm_calls.own())
     body = EventBody.objects.filter(event=event).first()
     raw = bytes(body.raw) if body else b""
@@ -169,7 +170,8 @@ def get_details(event: Event) -> dict[str, Any]:
         "event": event,
         "attempts": attempts,
         "calls": [{"call": call, "prompt": read_prompt(call.request)} for call in calls],
-        "timeline": build_timeline(event, attempts),
+        "timeline": build_timeline(event, attempts, approvals),
+        "approvals": approvals,
         "payload": read_payload(raw, body.content_type) if body else None,
         "conflicts": conflicts,
         "unprocessed": sum(each.conflict.processed_at is None for each in conflicts),

@@ -31,6 +31,11 @@ ON_TIMEOUT_LABELS = {
     OnTimeout.DISCARD: "Discard it: nothing is delivered, for good",
     OnTimeout.DELIVER: "Deliver the answer although nobody has looked at it",
 }
+ON_TIMEOUT_SHORT = {
+    OnTimeout.DEAD_LETTER: "it becomes a dead letter, and nothing is delivered",
+    OnTimeout.DISCARD: "it is discarded, and nothing is delivered",
+    OnTimeout.DELIVER: "the answer is delivered as it is",
+}
 
 
 class WrongApproval(ValueError):

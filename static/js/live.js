@@ -1,6 +1,6 @@
 // Keeps the page live: the socket says what changed, htmx fetches that fragment again.
 (() => {
-  const TOPICS = ["figures", "events", "parts", "refused"];
+  const TOPICS = ["figures", "events", "parts", "refused", "approvals"];
   const PING_MS = 20000;
   const ANSWER_MS = 8000;
   const TEXTS = { connecting: "Connecting…", live: "Live", down: "Not live: reconnecting…", paused: "Paused", ended: "Signed out", forbidden: "Not allowed" };
