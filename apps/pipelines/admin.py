@@ -17,6 +17,7 @@ from apps.destinations.models import Destination
 from apps.events.models import Event
 from apps.events.payload import pretty_json
 from apps.pipelines import draft_pages, dry_run_pages, ready_pages, version_pages
+from apps.pipelines.approval_form import FIELDS as APPROVAL
 from apps.pipelines.forms import PipelineForm, PipelineNameForm
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.redaction_form import FIELDS as REDACTION
@@ -48,6 +49,7 @@ class PipelineAdmin(AuditedAdmin):
                 ]
             },
         ),
+        ("Which answers wait for a person", {"fields": APPROVAL}),
         ("What the model must not see", {"fields": REDACTION}),
         ("Result", {"fields": ["destination", "on_unknown"]}),
     ]
@@ -176,5 +178,6 @@ def show_version(version: PipelineVersion, current: PipelineVersion | None) -> d
         "version": version,
         "schema": pretty_json(version.output_schema) if version.output_schema else "",
         "redaction": pretty_json(version.redaction) if version.redaction else "",
+        "approval": pretty_json(version.approval) if version.approval else "",
         "is_current": version == current,
     }

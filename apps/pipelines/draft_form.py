@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 
+from apps.pipelines.approval_form import FIELDS as APPROVAL
 from apps.pipelines.forms import PipelineForm
 from apps.pipelines.models import Pipeline, PipelineDraft, PipelineVersion
 from apps.pipelines.redaction_form import FIELDS as REDACTION
@@ -18,6 +19,7 @@ GROUPS = (
     ("events", "Which events, and what of them", ["filter", "transform"]),
     ("model", "Model", ["provider", "model", "fallbacks"]),
     ("answer", "Answer", ["max_output_tokens", "output_schema"]),
+    ("approval", "Which answers wait for a person", APPROVAL),
     ("redaction", "What the model must not see", REDACTION),
 )
 LAST = ("result", "Result")

@@ -15,6 +15,7 @@ from unfold.widgets import (
 
 from apps.destinations.models import Destination
 from apps.events.payload import pretty_json
+from apps.pipelines.approval_form import ApprovalForm
 from apps.pipelines.checks import MAX_WAIT_H, WrongConfig, check_config
 from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.ready import RESERVED_SLUG
@@ -73,7 +74,7 @@ class PipelineNameForm(forms.ModelForm):  # type: ignore[type-arg]
         return slug
 
 
-class PipelineForm(RedactionForm, PipelineNameForm):
+class PipelineForm(ApprovalForm, RedactionForm, PipelineNameForm):
     """Name and slug belong to the pipeline, all else to its first version."""
 
     filter = forms.CharField(
@@ -164,6 +165,7 @@ class PipelineForm(RedactionForm, PipelineNameForm):
             for name in CONFIG:
                 self.initial.setdefault(name, version.serializable_value(name))
             self.set_redaction(version.redaction)
+            self.set_approval(version.approval)
         elif "destination" in self.fields:
             self._choose_destination()
 
@@ -184,7 +186,7 @@ class PipelineForm(RedactionForm, PipelineNameForm):
         for name, value in config.items():
             if isinstance(value, str):  # browsers send CR LF, the API LF: one text is one text
                 config[name] = value.replace("\r\n", "\n")
-        return config | {"redaction": self.get_redaction()}
+        return config | {"redaction": self.get_redaction(), "approval": self.get_approval()}
 
     def clean_may_wait_h(self) -> int:
         return self.cleaned_data["may_wait_h"] or 0
@@ -192,8 +194,9 @@ class PipelineForm(RedactionForm, PipelineNameForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         self.check_redaction()
+        self.check_approval()
         for name, value in self.get_config().items():
-            if name == "redaction":
+            if name in ("redaction", "approval"):
                 continue  # just checked, part by part
             try:
                 check_config(**{name: value})
