@@ -10,6 +10,11 @@ from apps.events.unknown_outcomes import is_unknown
 from apps.llm.budgets import CODES
 from apps.llm.models import LLMCall
 
+REJECTS = (
+    "Its answer is rejected: the event is closed for good and delivered nowhere. "
+    "This can't be undone."
+)
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -29,12 +34,7 @@ def explain(event: Event, calls: Sequence[LLMCall]) -> Explanation:
             "the model may be called and paid, and the answer delivered.",
         )
     if event.is_held_for_approval:
-        return Explanation(
-            why=event.error,
-            retry="",
-            discard="Its answer is rejected: the event is closed for good and delivered nowhere. "
-            "This can't be undone.",
-        )
+        return Explanation(why=event.error, retry="", discard=REJECTS)
     if event.status == Status.HELD and event.error_code in CODES:
         return Explanation(
             why=event.error,
