@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from apps.approvals import figures as approval_figures
 from apps.dashboard.models import StatusSample
 from apps.llm import batch_figures
 from apps.llm.budget_usage import get_usages
@@ -176,7 +177,37 @@ class BatchCollector(Collector):
         )
 
 
-COLLECTORS = (FiguresCollector(), SpoolCollector(), BudgetCollector(), BatchCollector())
+class ApprovalCollector(Collector):
+    """Asks the database at each scrape; says nothing when it is down."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            count, oldest, deadline = approval_figures.count_waiting()
+        except DatabaseError:
+            return
+        age_s = (timezone.now() - oldest).total_seconds() if oldest else 0.0
+        for name, text, value in (
+            ("pipeline_approvals_waiting", "Answers that wait for a person's yes", float(count)),
+            ("pipeline_approval_oldest_seconds", "How long the oldest of them waits", age_s),
+            (
+                "pipeline_approval_deadline_timestamp_seconds",
+                "When the time to decide on the next runs out, Unix time",
+                deadline.timestamp() if deadline else None,
+            ),
+        ):
+            yield get_gauge(name, text, [({}, value)])
+
+
+COLLECTORS = (
+    FiguresCollector(),
+    SpoolCollector(),
+    BudgetCollector(),
+    BatchCollector(),
+    ApprovalCollector(),
+)
 for collector in COLLECTORS:
     REGISTRY.register(collector)
 

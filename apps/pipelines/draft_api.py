@@ -103,6 +103,9 @@ class DryRunSerializer(serializers.Serializer[Any]):
     answer = serializers.JSONField(allow_null=True)
     current_answer = serializers.JSONField(allow_null=True)
     problem = serializers.CharField(allow_blank=True)
+    held = serializers.CharField(
+        allow_blank=True, help_text="Why the answer would wait for approval; a dry run holds none."
+    )
     cost_usd = serializers.DecimalField(max_digits=12, decimal_places=6)
     latency_s = serializers.FloatField()
     reused = serializers.BooleanField(help_text="Answered before: nothing was paid.")
@@ -226,6 +229,7 @@ class DraftActions(ApiViewSet):
             "answer": trial.answer if trial else None,
             "current_answer": event.answer,
             "problem": trial.problem if trial else run.sentence,
+            "held": run.held,
             "cost_usd": cost_usd,
             "latency_s": trial.latency_s if trial else 0.0,
             "reused": trial.is_reused if trial else False,

@@ -20,6 +20,9 @@ GAUGES_AND_COUNTERS = {
     *("pipeline_budget_used_ratio", "pipeline_budget_blocks"),
     *("pipeline_llm_batch_calls", "pipeline_llm_batches_unknown"),
     "pipeline_llm_batch_due_timestamp_seconds",
+    *("pipeline_approvals_waiting", "pipeline_approval_oldest_seconds"),
+    "pipeline_approval_deadline_timestamp_seconds",
+    "pipeline_approvals_decided_total",
     *("pipeline_refused_kept_total", "pipeline_refused_dropped_total"),
     *("pipeline_spool_events", "pipeline_spool_bytes", "pipeline_spool_takes"),
 }
@@ -58,7 +61,7 @@ KNOWN = {
 }
 WORDS_OF_PROMQL = {
     *("sum", "max", "min", "by", "on", "and", "or", "unless", "rate", "increase", "deriv"),
-    *("absent", "histogram_quantile"),
+    *("absent", "histogram_quantile", "time", "vector"),
 }
 
 
