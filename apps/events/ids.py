@@ -11,6 +11,7 @@ PUBLIC_ID = re.compile(r"evt_[0-9a-f]{32}")
 KEY_MAX_CHARS = 255  # of an idempotency key
 ENDINGS_AT_ONCE = 500
 _endings: list[str] = []
+_VARIANT = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 
 class WrongEventId(ValueError):
@@ -33,13 +34,11 @@ def _take_ending() -> str:
         try:
             return _endings.pop()
         except IndexError:
-            fresh = os.urandom(10 * ENDINGS_AT_ONCE)
-            _endings.extend(_make_ending(fresh[at : at + 10]) for at in range(0, len(fresh), 10))
-
-
-def _make_ending(random: bytes) -> str:
-    value = int.from_bytes(random)
-    return f"{value & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62:020x}"
+            fresh = os.urandom(10 * ENDINGS_AT_ONCE).hex()
+            _endings.extend(
+                f"7{fresh[at + 1 : at + 4]}{_VARIANT[fresh[at + 4]]}{fresh[at + 5 : at + 20]}"
+                for at in range(0, len(fresh), 20)
+            )
 
 
 # A child must not make the ids that its parent will make.

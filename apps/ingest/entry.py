@@ -14,7 +14,7 @@ from apps.ingest.reading import explain_not_json
 from apps.ingest.refusals import NotJson, WrongContentType
 from apps.ingest.registry import CompiledSource
 from apps.sources.schemes import Request, Verified, is_json
-from apps.streams.appender import Values
+from apps.streams.entries import Values
 
 KEY_MAX_CHARS = 255
 DEDUP_KEY_MAX_BYTES = 128

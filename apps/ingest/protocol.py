@@ -24,6 +24,8 @@ from apps.streams.appender import Answer as Stored
 
 # More is given to the socket at once, so that its flow control is felt.
 FLUSH_BYTES = 32_768
+# Of answers; those of events are a handful for each source.
+HEADS_MAX = 64
 # The head of a request: URL and headers. Neither proxies nor providers send a quarter of it.
 HEAD_MAX_BYTES = 65_536
 # How long a connection may say nothing before its first request, or take for a head.
@@ -120,6 +122,8 @@ class HookProtocol(OneWriteProtocol):
     _slow_head: asyncio.TimerHandle | None = None
     _is_unwanted = False  # the head asks for a protocol that is not spoken here
     _head_bytes = -1  # of the head that is being read, without its first piece; -1: none is
+    _idle_since = -1.0  # the loop's time of the last answer of the short way; -1: something came
+    _idle_check: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -131,6 +135,9 @@ class HookProtocol(OneWriteProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting_for_body()
         self._stop_waiting_for_head()
+        if self._idle_check is not None:
+            self._idle_check.cancel()
+            self._idle_check = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -140,6 +147,7 @@ class HookProtocol(OneWriteProtocol):
                 self._close_with(431, b"The head of the request is too large.")
                 return
         self._data = data
+        self._idle_since = -1.0
         super().data_received(data)
         if self._source is not None and self._slow_body is None:
             self._slow_body = self.loop.call_later(BODY_TIMEOUT_S, self._refuse_slow_body)
@@ -242,17 +250,34 @@ class HookProtocol(OneWriteProtocol):
     def _answer(self, answer: Answer) -> None:
         exchange = self._exchange
         exchange.response_complete = True
-        if self.transport.is_closing():
+        transport = self.transport
+        if transport.is_closing():
             return
         status, headers, body = answer
-        pieces = [STATUS_LINE[status], _render(self.server_state.default_headers)]
-        for name, value in headers:
-            pieces += (name, b": ", value, b"\r\n")
-        pieces += (b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n", body)
-        cast(OneWriteTransport, self.transport).write_whole(b"".join(pieces))
+        head = _get_head(status, headers, self.server_state.default_headers)
+        end = b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n"
+        cast(OneWriteTransport, transport).write_whole(head + end + body)
         if not exchange.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
+            transport.close()
+        if self.pipeline or not exchange.keep_alive or self.flow.read_paused:
+            self.on_response_complete()
+            return
+        # As uvicorn's, but without its timer for each request, which is 1 µs.
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        if self._idle_check is None:
+            self._idle_check = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """Close a connection on which nothing has come since an answer of the short way."""
+        self._idle_check = None
+        if self._idle_since < 0 or self.transport.is_closing():
+            return
+        rest_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if rest_s > 0:
+            self._idle_check = self.loop.call_later(rest_s, self._close_if_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _refuse_slow_body(self) -> None:
         source, self._source, self._slow_body = self._source, None, None
@@ -310,12 +335,27 @@ class HookProtocol(OneWriteProtocol):
             self._slow_body = None
 
 
-_rendered: tuple[DefaultHeaders, bytes] = ([], b"")
+class _Heads:
+    """Heads of answers without their end: made once a second, when uvicorn's date changes."""
+
+    def __init__(self) -> None:
+        self._default: DefaultHeaders = []
+        self._made: dict[tuple[int, int], tuple[DefaultHeaders, bytes]] = {}
+
+    def get(self, status: int, headers: DefaultHeaders, default: DefaultHeaders) -> bytes:
+        """Status line, uvicorn's headers of every answer, and these."""
+        if default is not self._default:  # uvicorn makes a new list
+            self._default = default
+            self._made.clear()
+        key = status, id(headers)
+        made = self._made.get(key)
+        if made is None:
+            lines = b"".join(b"%b: %b\r\n" % pair for pair in (*default, *headers))
+            made = headers, STATUS_LINE[status] + lines
+            if len(self._made) < HEADS_MAX:  # a refusal's headers are made for it alone
+                # The list is kept beside its head: its id is nobody else's meanwhile.
+                self._made[key] = made
+        return made[1]
 
 
-def _render(headers: DefaultHeaders) -> bytes:
-    """uvicorn's headers of every answer (the date); it makes a new list once a second."""
-    global _rendered
-    if _rendered[0] is not headers:
-        _rendered = headers, b"".join(b"%b: %b\r\n" % pair for pair in headers)
-    return _rendered[1]
+_get_head = _Heads().get

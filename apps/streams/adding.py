@@ -6,10 +6,9 @@ from django.conf import settings
 
 from apps.streams import scripts
 from apps.streams.addresses import get_addresses
-from apps.streams.appender import Values
 from apps.streams.clients import get_client
 from apps.streams.durability import ask_shard
-from apps.streams.entries import STREAM
+from apps.streams.entries import STREAM, Values, pack
 from apps.streams.errors import QueueDown, QueueNotDurable, translated
 from apps.streams.placement import Placement
 
@@ -29,7 +28,13 @@ def add(slug: bytes, ordering_key: bytes, dedup_key: bytes, values: Values) -> b
         raise QueueNotDurable(verdict.why)
     with translated():
         answer = get_client(address.url).eval(
-            scripts.APPEND, 2, STREAM, dedup_key, settings.DEDUP_TTL_S, *values
+            scripts.APPEND,
+            2,
+            STREAM,
+            dedup_key,
+            settings.DEDUP_TTL_S,
+            values[0] + values[-1],
+            pack(values),
         )
     if not isinstance(answer, list) or len(answer) != 1:
         raise QueueDown("The queue server answered what it should not.")

@@ -16,7 +16,7 @@ from apps.streams import durability, scripts
 from apps.streams.addresses import get_addresses
 from apps.streams.connection import Command, Connection, connect
 from apps.streams.ending import end
-from apps.streams.entries import STREAM, Durability
+from apps.streams.entries import STREAM, Durability, Values, pack
 from apps.streams.errors import QueueDown, QueueError, QueueFull, QueueNotDurable, translate
 from apps.streams.placement import Placement
 from apps.streams.spool.feeder import Feeder
@@ -34,10 +34,6 @@ RECHECK_INTERVAL_S = 1.0
 WATCH_INTERVAL_S = 0.1
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
 
-Values = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
-"""event id (32 hex digits), source id, key, event type, content type, received ms, body, id of the
-secret that verified it or b"", why it is quarantined or b"", digest of the body"""
-
 Answer = asyncio.Future[bytes]
 """b"" where the event was appended, else the id of the event that had its key before."""
 
@@ -49,14 +45,16 @@ class Batch:
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []
-        self.values: list[bytes] = []
+        self.values: list[Values] = []
         # Slug and ordering key, so that the spool can keep the event; b"" for what comes from it.
         self.places: list[tuple[bytes, bytes]] = []
         self.answers: list[Answer] = []
 
     def command(self, *script: bytes | str) -> Command:
-        ttl = settings.DEDUP_TTL_S
-        return (*script, len(self.keys) + 1, STREAM, *self.keys, ttl, *self.values)
+        events: list[bytes] = []
+        for values in self.values:
+            events += (values[0] + values[-1], pack(values))
+        return (*script, len(self.keys) + 1, STREAM, *self.keys, settings.DEDUP_TTL_S, *events)
 
     def succeed(self, reply: Sequence[bytes]) -> None:
         for answer, earlier in zip(self.answers, reply, strict=True):
@@ -69,10 +67,9 @@ class Batch:
                 answer.set_exception(error)
 
     def get_records(self) -> list[Record]:
-        width = len(self.values) // len(self.keys)
         return [
-            Record(*place, key, tuple(self.values[at * width : (at + 1) * width]))  # type: ignore[arg-type]
-            for at, (place, key) in enumerate(zip(self.places, self.keys, strict=True))
+            Record(*place, key, values)
+            for place, key, values in zip(self.places, self.keys, self.values, strict=True)
         ]
 
 
@@ -126,7 +123,7 @@ class Appender:
         self._waiting += 1
         answer: Answer = self._loop.create_future()
         batch.keys.append(dedup_key)
-        batch.values += values
+        batch.values.append(values)
         batch.places.append((slug, ordering_key))
         batch.answers.append(answer)
         return answer
@@ -150,7 +147,7 @@ class Appender:
         batch = Batch()
         for record in records:
             batch.keys.append(record.dedup_key)
-            batch.values += record.values
+            batch.values.append(record.values)
             batch.answers.append(self._loop.create_future())
         self._waiting += len(records)
         self._send(batch, *script)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 STREAM = "pipeline:events"
 DEAD_STREAM = "pipeline:dead"
 GROUP = "dispatcher"
@@ -58,10 +60,34 @@ class Durability:
     is_draining: bool = False  # it takes no events any more
 
 
+Values = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+"""event id (32 hex digits), source id, key, event type, content type, received ms, body, id of the
+secret that verified it or b"", why it is quarantined or b"", digest of the body"""
+
+# The fields of an entry that came before they were packed, in the order of `Values`. What is
+# moved aside is written so too.
+_NAMES = (b"e", b"s", b"k", b"t", b"c", b"r", b"b", b"v", b"q")
+_PACKED = b"m"
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+def pack(values: Values) -> bytes:
+    """What the stream holds of an event: MessagePack, an array of all values but the digest.
+
+    As fields of their own they cost the queue server half as much again (measured).
+    """
+    return msgspec.msgpack.encode(values[:-1])
+
+
 def parse_entry(
     shard: str, stream_id: bytes, fields: Mapping[bytes, bytes], deliveries: int
 ) -> Entry:
-    """The entry of a stream's id and fields, as the server sent them."""
+    """The entry of a stream's id and fields, as the server sent them.
+
+    Raises KeyError or ValueError where somebody else has written them.
+    """
+    if packed := fields.get(_PACKED):
+        fields = dict(zip(_NAMES, _unpack(packed), strict=True))
     return Entry(
         id=stream_id.decode("ascii"),
         shard=shard,
@@ -73,7 +99,7 @@ def parse_entry(
         received_ms=int(fields[b"r"]),
         body=fields[b"b"],
         deliveries=deliveries,
-        # Entries of releases before these two fields existed lack them.
+        # Entries of releases before these two existed lack them.
         secret_id=int(secret) if (secret := fields.get(b"v")) else None,
         quarantine=fields.get(b"q", b"").decode(),
     )

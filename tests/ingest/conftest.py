@@ -21,8 +21,9 @@ from apps.ingest.app import Ingest
 from apps.ingest.protocol import HookProtocol
 from apps.sources.models import Source
 from apps.streams.clients import get_client
-from apps.streams.entries import STREAM, Entry, parse_entry
+from apps.streams.entries import STREAM, Entry
 from tests.fixtures.cast import WEBHOOK_SECRET
+from tests.fixtures.entries import read_entries
 from tests.waiting import wait_until
 
 BODY = b'{"text": "Where is my parcel?"}'
@@ -67,9 +68,7 @@ class Hooks:
 
     def entries(self) -> list[Entry]:
         """What lies in the queue."""
-        return [
-            parse_entry("0", entry_id, fields, 0) for entry_id, fields in self.queue.xrange(STREAM)
-        ]
+        return read_entries(self.queue)
 
     def wait_until_ready(self) -> None:
         """Until sources and queue are there."""

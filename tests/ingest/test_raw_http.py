@@ -346,3 +346,14 @@ def test_two_events_in_one_write_are_two_events(hooks: Hooks) -> None:
         while answers.count(b"HTTP/1.1 202 ") < 3 and time.monotonic() < deadline:
             answers += connection.recv(65_536)
     assert [entry.key for entry in hooks.entries()] == ["msg_0", "msg_1", "msg_2"]
+
+
+def test_a_connection_that_says_nothing_more_after_an_answer_is_closed(hooks: Hooks) -> None:
+    request = write_head(f"content-length: {len(BODY)}") + BODY
+    with connected(hooks) as connection:
+        for status in (b"202", b"200"):
+            connection.sendall(request)
+            assert connection.recv(65_536)[9:12] == status
+            answered_at = time.monotonic()
+        assert connection.recv(65_536) == b""  # else the socket's own 10 s end the test
+    assert time.monotonic() - answered_at > 4  # uvicorn's keep-alive is 5 s

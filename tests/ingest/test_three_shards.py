@@ -15,8 +15,8 @@ import pytest
 
 from apps.streams.addresses import get_addresses
 from apps.streams.clients import get_client
-from apps.streams.entries import STREAM
 from apps.streams.placement import Placement
+from tests.fixtures.entries import read_entries
 from tests.fixtures.servers import Server
 from tests.ingest.conftest import Hooks, code_of
 from tests.ingest.senders import Senders
@@ -41,8 +41,7 @@ class Three:
 
     def get_keys(self, number: int) -> set[str]:
         """What lies in this shard."""
-        entries: Any = get_client(self.servers[number].address).xrange(STREAM)
-        return {fields[b"k"].decode() for _, fields in entries}
+        return {entry.key for entry in read_entries(get_client(self.servers[number].address))}
 
     @cached_property
     def placement(self) -> Placement:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from apps.streams.clients import get_client
-from apps.streams.entries import STREAM
+from tests.fixtures.entries import read_entries
 from tests.ingest.conftest import Hooks
 from tests.ingest.senders import ANSWER_WITHIN_S, Senders
 from tests.power.conftest import PoweredServer, StartPowered
@@ -61,7 +61,7 @@ def cut_often(server: PoweredServer, hooks: Hooks, times: int) -> Senders:
 def find_lost(senders: Senders, hooks: Hooks, spool: Path) -> set[str]:
     """Ids of acknowledged events that are not in the queue, once the local spool is fed to it."""
     wait_until(lambda: not [*spool.rglob("*.spool")], 20, "an empty spool")
-    there = {fields[b"e"].decode() for _, fields in hooks.queue.xrange(STREAM)}
+    there = {entry.event_id for entry in read_entries(hooks.queue)}
     return {event_id for _, event_id in senders.acknowledged} - there
 
 

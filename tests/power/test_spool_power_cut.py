@@ -12,16 +12,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from apps.sources.models import Source
 from apps.streams.clients import get_client
-from apps.streams.entries import STREAM
 from pipeline_admin.bootstrap.parts import Part
 from pipeline_admin.bootstrap.ports import free_ports
 from pipeline_admin.bootstrap.readiness import http_answers
+from tests.fixtures.entries import read_entries
 from tests.fixtures.servers import Server
 from tests.ingest.senders import Senders
 from tests.power.disk import Disk
@@ -99,8 +98,7 @@ def cut_power(web: Web, senders: Senders, chance: random.Random) -> None:
 def find_lost(senders: Senders, web: Web, queue_server: Server) -> set[str]:
     """Ids of acknowledged events that are not in the queue, once the spool is fed to it."""
     wait_until(lambda: not [*web.disk.folder.rglob("*.spool")], 20, "an empty spool")
-    entries: Any = get_client(queue_server.address).xrange(STREAM)
-    there = {fields[b"e"].decode() for _, fields in entries}
+    there = {entry.event_id for entry in read_entries(get_client(queue_server.address))}
     return {event_id for _, event_id in senders.acknowledged} - there
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from apps.streams.appender import Appenders
 from apps.streams.clients import get_client
-from apps.streams.entries import STREAM
 from apps.streams.errors import QueueError
+from tests.fixtures.entries import read_entries
 from tests.fixtures.servers import Server
 
 
@@ -73,8 +73,7 @@ def restart(server: Server) -> None:
 
 def get_events(server: Server) -> list[bytes]:
     """The ids of the events in the stream."""
-    entries: Any = get_client(server.address).xrange(STREAM)
-    return [fields[b"e"] for _, fields in entries]
+    return [entry.event_id.encode() for entry in read_entries(get_client(server.address))]
 
 
 def get_claimed(server: Server) -> set[bytes]:

@@ -9,7 +9,7 @@ import pytest
 
 from apps.streams import scripts
 from apps.streams.clients import get_client
-from apps.streams.entries import STREAM
+from apps.streams.entries import STREAM, Values, pack
 from apps.streams.shard import Shard, get_shards
 from tests.fixtures.servers import Server
 
@@ -45,13 +45,16 @@ async def shard(queue: Any) -> AsyncIterator[Shard]:
 @pytest.fixture
 def append(queue: Any) -> Append:
     def append(*keys: str, body: bytes = b'{"n": 1}') -> list[bytes]:
-        values: list[Any] = []
+        events: list[bytes] = []
         for number, key in enumerate(keys):
-            values += [f"{number:032x}", 7, key, "ticket", "application/json", 1_700_000_000_000]
-            values += [body, 5, "not as the schema asks", body]
+            values: Values = (
+                *(b"%032x" % number, b"7", key.encode(), b"ticket", b"application/json"),
+                *(b"1700000000000", body, b"5", b"not as the schema asks", body),
+            )
+            events += (values[0] + body, pack(values))
         dedup_keys = [f"d:7:{key}" for key in keys]
         answer: list[bytes] = queue.eval(
-            scripts.APPEND, len(keys) + 1, STREAM, *dedup_keys, 60, *values
+            scripts.APPEND, len(keys) + 1, STREAM, *dedup_keys, 60, *events
         )
         return answer
 

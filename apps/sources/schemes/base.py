@@ -28,7 +28,7 @@ class Request:
     Header names are lower case and unique (the edge refuses duplicates), `url` is the full public
     URL as the sender used it, `body` the raw bytes, `now` unix time in seconds. `document` is the
     parsed body as soon as somebody needed it; ask `body.read_body` or `body.is_json`. `client` is
-    the other end of the connection, which may be a proxy.
+    the other end of the connection, which may be a proxy. `is_known_json`: somebody has looked.
     """
 
     method: str
@@ -38,6 +38,7 @@ class Request:
     now: float
     document: object = UNREAD
     client: tuple[str, int] | None = None
+    is_known_json: bool = False
 
 
 @dataclass(slots=True)

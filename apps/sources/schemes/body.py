@@ -18,10 +18,14 @@ from apps.sources.schemes.base import UNREAD, Request
 from apps.sources.schemes.form import MAX_PARAMETERS, is_form
 from apps.sources.schemes.multipart import get_json_field, is_multipart
 from apps.sources.schemes.options import WrongOptions
+from apps.sources.schemes.skim import Skim
 
 _PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIPE = re.compile(r"(?<!\|)\|(?!\|)")
 _UNREADABLE = object()
+_JSON = b"application/json"
+_NOTHING = Skim([])
 
 Search = Callable[[Any], Any]
 """Finds something in a parsed body; None where it is not there."""
@@ -40,7 +44,24 @@ def read_body(request: Request) -> Any:
 
 def is_json(request: Request) -> bool:
     """Whether the body is JSON (a form is not, but one with multipart/form-data may hold some)."""
+    if request.is_known_json or skim(request, _NOTHING) is not None:
+        return True
     return not is_form(request) and _parsed(request) is not _UNREADABLE
+
+
+def skim(request: Request, wanted: Skim) -> dict[str, str] | None:
+    """The wanted fields, from a body that nobody has parsed; None: ask `read_body`."""
+    if request.document is not UNREAD or request.headers.get(b"content-type") != _JSON:
+        return None
+    fields = wanted.read(request.body)
+    request.is_known_json = fields is not None
+    return fields
+
+
+def get_names(path: str) -> list[str] | None:
+    """The fields of the body's top that a path like `a || b` reads; None for a larger path."""
+    names = [part.strip() for part in path.split("||")]
+    return names if all(_NAME.fullmatch(name) for name in names) else None
 
 
 def _parsed(request: Request) -> Any:

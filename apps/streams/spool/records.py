@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from apps.streams.appender import Values
+    from apps.streams.entries import Values
 
 MARKER = b"\xf5ev\n"
 HEADER = struct.Struct("<4sI8s")  # marker, bytes that follow, their digest

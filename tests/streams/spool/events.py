@@ -9,8 +9,8 @@ from typing import Any
 
 from apps.streams.appender import Appenders
 from apps.streams.clients import get_client
-from apps.streams.entries import STREAM
 from apps.streams.spool.segments import DAMAGED, SUFFIX
+from tests.fixtures.entries import read_entries
 
 
 def event_id(key: bytes) -> bytes:
@@ -36,7 +36,7 @@ def keys(prefix: str, count: int) -> list[bytes]:
 def get_keys(url: str) -> list[bytes]:
     """The keys in the queue, in their order."""
     client: Any = get_client(url)
-    return [fields[b"k"] for _, fields in client.xrange(STREAM)]
+    return [entry.key.encode() for entry in read_entries(client)]
 
 
 def is_direct(appenders: Appenders) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.streams.appender import Values
+from apps.streams.entries import Values
 from apps.streams.spool.folders import Folder, adopt_all
 from apps.streams.spool.records import KEY_BYTES, LENGTHS, MARKER, Record, encode, read
 from apps.streams.spool.segments import Segment
