@@ -157,7 +157,7 @@ class BatchCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             calls, unknown = batch_figures.count_calls(), batch_figures.count_unknown()
-            due_at = batch_figures.get_first_due()
+            due_at, faulty = batch_figures.get_first_due(), batch_figures.count_faulty()
         except DatabaseError:
             return
         yield get_gauge(
@@ -169,6 +169,11 @@ class BatchCollector(Collector):
             "pipeline_llm_batches_unknown",
             "Batches of which nobody knows what became of them",
             [({}, float(unknown))],
+        )
+        yield get_gauge(
+            "pipeline_llm_batches_faulty",
+            "Open batches at which our own code fails",
+            [({}, float(faulty))],
         )
         yield get_gauge(
             "pipeline_llm_batch_due_timestamp_seconds",

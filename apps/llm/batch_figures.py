@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.models import Count, Min, Q
 
-from apps.llm.batch_models import BatchState, LLMBatch
+from apps.llm.batch_models import ENDED, BatchState, LLMBatch
 from apps.llm.models import LLMCall
 
 
@@ -23,8 +23,13 @@ def count_unknown() -> int:
     return LLMBatch.objects.filter(state=BatchState.UNKNOWN).count()
 
 
+def count_faulty() -> int:
+    """Open batches at which our own code fails."""
+    return LLMBatch.objects.exclude(state__in=ENDED).filter(faults__gt=0).count()
+
+
 def get_first_due() -> datetime | None:
     """When the first answer of an open batch must be there."""
-    open_ones = LLMBatch.objects.exclude(state__in=("finished", "refused", "unknown"))
+    open_ones = LLMBatch.objects.exclude(state__in=ENDED)
     due_at: datetime | None = open_ones.aggregate(at=Min("due_at"))["at"]
     return due_at

@@ -20,6 +20,7 @@ from apps.llm.provider import (
 
 HEAD_BYTES = 4000  # of a line that is too large: its name stands there
 # Not within a text: there the quotes are escaped.
+OURS = re.compile(r"call-([0-9]{1,18})-([0-9]{1,9})", re.ASCII)
 NAME = re.compile(rb'(?<!\\)"custom_id"\s*:\s*"(call-[0-9]{1,18}-[0-9]{1,9})"')
 
 
@@ -40,20 +41,29 @@ def get_name(call: LLMCall) -> str:
     return f"call-{call.pk}-{call.fence}"
 
 
+def read_name(name: str) -> tuple[int, int] | None:
+    """Row and fence; None where it is no name of ours."""
+    found = OURS.fullmatch(name)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def write_line(call: LLMCall) -> bytes:
     line = {"custom_id": get_name(call), "method": "POST", "url": ENDPOINT, "body": call.request}
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
-def read_lines(chunks: Iterable[bytes]) -> Iterator[Line | None]:
-    """Each line of a file; None for one that nobody can tell whose it is."""
-    for raw, is_whole in _split(chunks):
+def read_lines(chunks: Iterable[bytes]) -> Iterator[tuple[Line | None, int]]:
+    """Each line of a file, and how many bytes were read until its end; None for one that nobody can
+    tell whose it is."""
+    done = 0
+    for raw, size in _split(chunks):
+        done += size + 1
         if raw.strip():
-            yield _read_line(raw) if is_whole else _read_head(raw)
+            yield _read_line(raw) if size == len(raw) else _read_head(raw), done
 
 
-def _split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Line by line. Of one that is too large only the beginning, and False."""
+def _split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Line by line, and how long each is. Of one that is too large only the beginning."""
     line, size = bytearray(), 0
     for chunk in chunks:
         first, *others = chunk.split(b"\n")
@@ -61,11 +71,11 @@ def _split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
             size += len(part)
             line += part[: max(0, MAX_RESPONSE_BYTES - len(line))]
             if ends:
-                yield bytes(line), size <= MAX_RESPONSE_BYTES
+                yield bytes(line), size
                 line, size = bytearray(), 0
         if others:
-            line, size = bytearray(others[-1]), len(others[-1])
-    yield bytes(line), size <= MAX_RESPONSE_BYTES
+            line, size = bytearray(others[-1][:MAX_RESPONSE_BYTES]), len(others[-1])
+    yield bytes(line), size
 
 
 def _read_head(raw: bytes) -> Line | None:

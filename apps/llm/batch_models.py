@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 LEASE_MARGIN_S = 60.0
@@ -53,6 +53,9 @@ class LLMBatch(models.Model):
     creating_at = models.DateTimeField(null=True)  # when the provider was, or may have been, asked
     cancelled_at = models.DateTimeField(null=True)  # when it was asked to stop, as time was up
     finished_at = models.DateTimeField(null=True)
+    # How far its files are read, where that goes on in another round: see `batch_results.Reader`.
+    reading = models.JSONField(null=True, blank=True)
+    faults = models.PositiveIntegerField(default=0, db_default=0)  # of ours, one after the other
     lease = models.CharField(max_length=32, blank=True)
     leased_until = models.DateTimeField(null=True)
 
@@ -84,10 +87,24 @@ class LLMBatch(models.Model):
 
     @classmethod
     def find_due(cls) -> QuerySet[LLMBatch]:
-        """Those that nobody works on, or whose worker is gone."""
-        is_free = Q(leased_until=None) | Q(leased_until__lte=timezone.now())
+        """Those that nobody works on, or whose worker is gone; first who has waited longest."""
         # Not `exclude`: the partial index wants the condition as it stands.
-        return cls.objects.filter(is_free, ~Q(state__in=ENDED)).order_by("created_at")
+        return cls._find_free().filter(~Q(state__in=ENDED))
+
+    @classmethod
+    def find_lost(cls, due_since: datetime) -> QuerySet[LLMBatch]:
+        """Those of unknown outcome that may still show, or end, and that nobody looks for now."""
+        return cls._find_free().filter(
+            state=BatchState.UNKNOWN, creating_at__isnull=False, due_at__gt=due_since
+        )
+
+    @classmethod
+    def _find_free(cls) -> QuerySet[LLMBatch]:
+        is_free = Q(leased_until=None) | Q(leased_until__lte=timezone.now())
+        # Not by age: where each takes long, the oldest would be the only ones that have a turn.
+        return cls.objects.filter(is_free).order_by(
+            F("leased_until").asc(nulls_first=True), "created_at"
+        )
 
     def take(self, seconds: float) -> bool:
         """Begin to work on it for so long at most; False where somebody else does."""
@@ -118,6 +135,11 @@ class LLMBatch(models.Model):
             for name, value in fields.items():
                 setattr(self, name, value)
         return is_changed
+
+    @property
+    def had_its_try(self) -> bool:
+        """Whether half of the time is over: the other half belongs to direct calls."""
+        return timezone.now() - self.created_at > (self.due_at - self.created_at) / 2
 
     def is_late(self, margin: timedelta, now: datetime | None = None) -> bool:
         """Whether the first of its calls must have its answer within `margin`."""

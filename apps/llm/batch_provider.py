@@ -17,6 +17,7 @@ from apps.llm.provider import (
     Endpoint,
     OutcomeUnknown,
     ProviderFailed,
+    count,
     get_client,
     read_body,
     sending,
@@ -31,9 +32,17 @@ ENDPOINT: Final = "/v1/chat/completions"
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
+class FileChanged(ProviderFailed):
+    """It is read from its beginning then: each line settles its call once, however often."""
+
+    code = "llm_batch_file_changed"
+    message = "The provider's file is not the one that was read before: it is read again."
+
+
 @dataclass(frozen=True)
 class RemoteBatch:
-    """A batch as the provider tells of it. `mark` is the id of ours, `created_at` Unix seconds."""
+    """A batch as the provider tells of it. `mark` is the id of ours, `created_at` Unix seconds,
+    `completed` how many of its calls the provider says it has answered."""
 
     id: str
     status: str
@@ -42,6 +51,7 @@ class RemoteBatch:
     error_file_id: str = ""
     error_code: str = ""
     created_at: float = 0.0
+    completed: int = 0
 
     @property
     def has_ended(self) -> bool:
@@ -124,14 +134,39 @@ def list_page(endpoint: Endpoint, after: str = "") -> tuple[list[RemoteBatch], b
 
 
 @contextmanager
-def reading(endpoint: Endpoint, file_id: str) -> Iterator[Iterator[bytes]]:
-    """A file, piece by piece. Raises `LLMError`, also inside."""
+def reading(endpoint: Endpoint, file_id: str, offset: int = 0) -> Iterator[Iterator[bytes]]:
+    """A file, piece by piece, from behind a line that ends at `offset`. Raises `LLMError`, also
+    inside; FileChanged where no line ends there.
+
+    A provider that knows no ranges sends all of it, and what was read before is dropped unread.
+    """
     files = get_client(endpoint).files
+    # From the end of that line: a range that begins behind the last byte would be refused.
+    headers = {"Range": f"bytes={offset - 1}-"} if offset else {}
     with (
         sending(),
-        files.with_streaming_response.content(file_id, timeout=TIMEOUT_S) as response,
+        files.with_streaming_response.content(
+            file_id, timeout=TIMEOUT_S, extra_headers=headers | {"Accept-Encoding": "identity"}
+        ) as response,
     ):
-        yield _within(FILE_TIMEOUT_S, response.iter_bytes())
+        chunks = _within(FILE_TIMEOUT_S, response.iter_bytes())
+        before = 1 if response.status_code == 206 else offset
+        yield _skip(chunks, before) if offset else chunks
+
+
+def _skip(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Without the first `count` bytes, which end a line."""
+    for chunk in chunks:
+        if count and len(chunk) >= count:
+            if chunk[count - 1 : count] != b"\n":
+                raise FileChanged
+            chunk, count = chunk[count:], 0
+        if count:
+            count -= len(chunk)
+        elif chunk:
+            yield chunk
+    if count:
+        raise FileChanged
 
 
 def delete(endpoint: Endpoint, file_id: str) -> None:
@@ -167,7 +202,7 @@ def _read_batch(document: Any) -> RemoteBatch | None:
     if not batch_id or not status:
         return None
     metadata = document.get("metadata")
-    created_at = document.get("created_at")
+    created_at, counts = document.get("created_at"), document.get("request_counts")
     return RemoteBatch(
         id=batch_id,
         status=status[:20],
@@ -176,6 +211,7 @@ def _read_batch(document: Any) -> RemoteBatch | None:
         error_file_id=_read_text(document, "error_file_id"),
         error_code=_read_error_code(document.get("errors")),
         created_at=float(created_at) if isinstance(created_at, int | float) else 0.0,
+        completed=count(counts, "completed") if isinstance(counts, dict) else 0,
     )
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from apps.llm import batch_provider, ledger
@@ -22,7 +26,7 @@ from apps.llm.batch_lines import write_line
 from apps.llm.batch_models import BatchState, LLMBatch
 from apps.llm.batch_provider import RemoteBatch
 from apps.llm.batch_results import read_results
-from apps.llm.batch_waking import wake
+from apps.llm.batch_waking import let_known_go_on, wake
 from apps.llm.endpoints import get_endpoint
 from apps.llm.models import LLMCall
 from apps.llm.provider import (
@@ -37,42 +41,94 @@ SLICE_S = 4.0
 LEASE_S = 180.0  # longer than any request takes
 SEND_WITHIN_S = 10.0
 PAUSE_S = 30.0  # before what failed is tried again
+LONGEST_PAUSE_S = 3600.0
 LOOK_AGAIN_S = 15.0
 LOOK_FOR = timedelta(minutes=10)  # that a batch may take to show in the provider's list
 LOOK_BACK = timedelta(hours=1)  # clocks differ
 PAGES = 50
 # A provider ends what it has begun, and keeps it, within minutes of being asked to.
 CANCEL_MARGIN = timedelta(minutes=15)
+STOPS_WITHIN = timedelta(hours=1)  # from then on nobody waits for one that does not end
+WINDOW = timedelta(hours=24)  # that a provider is given for a batch
+WINDOW_MARGIN = timedelta(hours=1)
 GIVE_UP_AFTER = timedelta(days=2)  # after its time was up
+LOOK_FOR_LOST = 2 * GIVE_UP_AFTER  # after its time was up, in case it shows or ends after all
 CALLS_A_ROUND = 500
 SAID_NO = "said_no"  # in place of a status: the provider answered the creation with a 5xx
 logger = logging.getLogger(__name__)
 
 
 def run_due() -> None:
-    """One round of everything here. Must not run inside a transaction."""
-    gather()
-    settle_ended()
+    """One round of everything here, in about SLICE_S and the time of one request. Must not run
+    inside a transaction."""
+    with guarding():
+        gather()
     ends_s = time.monotonic() + SLICE_S
-    for batch in LLMBatch.find_due():
-        if time.monotonic() < ends_s:
-            work_on(batch, ends_s)
-    look_for_lost()
-    wake()
+    with guarding():
+        settle_ended(ends_s)
+    for batch in find_work():
+        # One step at least, however long the first two took.
+        work_on(batch, ends_s)
+        if time.monotonic() > ends_s:
+            break
+    with guarding():
+        wake()
+        let_known_go_on()
+
+
+def find_work() -> list[LLMBatch]:
+    """Batches to be gone on with, and those to be looked for; first who has waited longest."""
+    lost = LLMBatch.find_lost(timezone.now() - LOOK_FOR_LOST)
+    found = [*LLMBatch.find_due(), *lost]
+    return sorted(found, key=lambda batch: batch.leased_until or batch.created_at)
 
 
 def work_on(batch: LLMBatch, ends_s: float) -> None:
     """The next step of one batch, if nobody else is at it."""
     if not batch.take(LEASE_S):
         return
+    with guarding(batch):
+        try:
+            STEPS[BatchState(batch.state)](get_endpoint(batch.provider), batch, ends_s)
+        except LLMError as error:
+            _note(batch, error)
+        if batch.faults:
+            LLMBatch.objects.filter(pk=batch.pk).update(faults=0)
+
+
+@contextmanager
+def guarding(batch: LLMBatch | None = None) -> Iterator[None]:
+    """A fault of ours in here ends this step only: logged, and shown with the batch."""
     try:
-        STEPS[BatchState(batch.state)](get_endpoint(batch.provider), batch, ends_s)
-    except LLMError as error:
-        _note(batch, error)
+        yield
+    except (OperationalError, InterfaceError):
+        raise  # the database is away, for everybody
+    except Exception as error:  # noqa: BLE001 - a fault in one batch must not stop all the others
+        what = f"batch {batch.pk}" if batch else "all batches"
+        # Neither its text nor the values: they may quote a prompt.
+        logger.error("A fault in the work on %s: %s", what, describe_fault(error))
+        if batch:
+            _note_fault(batch, type(error).__name__)
+
+
+def describe_fault(error: Exception) -> str:
+    """`KeyError at batches.py:12 batch_results.py:34`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {places}"
+
+
+def _note_fault(batch: LLMBatch, name: str) -> None:
+    """It is tried again, each time later, until its time is over as for any other failure."""
+    faults = batch.faults + 1
+    pause_s = min(PAUSE_S * 2 ** min(faults, 10), LONGEST_PAUSE_S)
+    if batch.change(faults=faults):
+        sentence = f"A fault of ours ({name}): the log of the periodic tasks says where."
+        _note(batch, ProviderFailed(sentence, retry_after_s=pause_s))
 
 
 def _upload(endpoint: Endpoint, batch: LLMBatch, ends_s: float) -> None:
-    if timezone.now() - batch.created_at > (batch.due_at - batch.created_at) / 2:
+    if batch.had_its_try:
         give_back(batch, "The provider did not take it in time.")
         return
     calls = batch.calls.filter(state=LLMCall.State.BATCH).order_by("pk")
@@ -110,7 +166,7 @@ def _create(endpoint: Endpoint, batch: LLMBatch, ends_s: float) -> None:
 
 def _rest_uploaded(batch: LLMBatch, seconds: float, problem: str = "") -> None:
     """Certainly not created: it may be tried again, as long as there is time."""
-    if timezone.now() - batch.created_at > (batch.due_at - batch.created_at) / 2:
+    if batch.had_its_try:
         give_back(batch, "The provider did not take it in time.")
         return
     fields = {"creating_at": None, "provider_status": "", "problem": problem[:200]}
@@ -162,10 +218,44 @@ def _poll(endpoint: Endpoint, batch: LLMBatch, ends_s: float) -> None:
     if remote.has_ended:
         read_results(endpoint, batch, remote, ends_s)
         return
-    if batch.is_late(CANCEL_MARGIN) and not batch.cancelled_at:
+    if batch.cancelled_at and timezone.now() - batch.cancelled_at > STOPS_WITHIN:
+        lose(batch, "It was asked to stop an hour ago, and the provider has not ended it.")
+        return
+    problem = _stop(endpoint, batch, remote) if _is_over(batch) else ""
+    batch.rest(settings.LLM_BATCH_POLL_S, problem=problem)
+
+
+def _is_over(batch: LLMBatch) -> bool:
+    """Whether its answers are due, or it has had the time that a provider is given for it."""
+    begun_at = batch.creating_at or batch.created_at
+    return batch.is_late(CANCEL_MARGIN) or timezone.now() - begun_at > WINDOW + WINDOW_MARGIN
+
+
+def _stop(endpoint: Endpoint, batch: LLMBatch, remote: RemoteBatch) -> str:
+    """Ask it to end, at each look until it says that it does; what went wrong, or nothing."""
+    # On record first: one that can't be stopped is not waited for any longer than others.
+    if not (batch.cancelled_at or batch.change(cancelled_at=timezone.now())):
+        return ""
+    if remote.status == "cancelling":
+        return ""
+    try:
         batch_provider.cancel(endpoint, batch.batch_id)
-        batch.change(cancelled_at=timezone.now())
-    batch.rest(settings.LLM_BATCH_POLL_S)
+    except LLMError as error:
+        return f"It could not be stopped: {error}"[:200]
+    return ""
+
+
+def _look_for_lost(endpoint: Endpoint, batch: LLMBatch, ends_s: float) -> None:
+    """It was given up; if it shows or ends after all, its answers were paid, and are read."""
+    if batch.batch_id:
+        found = batch_provider.retrieve(endpoint, batch.batch_id)
+        remote = found if found.has_ended else None
+    else:
+        remote = find_by_mark(endpoint, batch)
+    if remote and batch.change(finished_at=None):
+        _adopt(batch, remote)
+    else:
+        batch.rest(LOOK_FOR.total_seconds())
 
 
 STEPS: dict[BatchState, Callable[[Endpoint, LLMBatch, float], None]] = {
@@ -173,13 +263,16 @@ STEPS: dict[BatchState, Callable[[Endpoint, LLMBatch, float], None]] = {
     BatchState.UPLOADED: _create,
     BatchState.CREATING: _look_up,
     BatchState.RUNNING: _poll,
+    BatchState.UNKNOWN: _look_for_lost,
 }
 
 
 def _note(batch: LLMBatch, error: LLMError) -> None:
     """What could not be done is done later, or not at all."""
     is_sent = batch.state in (BatchState.CREATING, BatchState.RUNNING)
-    if not is_sent and isinstance(error, ProviderRefused):
+    if batch.state == BatchState.UNKNOWN:
+        batch.rest(LOOK_FOR.total_seconds())
+    elif not is_sent and (isinstance(error, ProviderRefused) or batch.had_its_try):
         give_back(batch, str(error))
     elif is_sent and batch.is_late(-GIVE_UP_AFTER):
         lose(batch, str(error))
@@ -205,28 +298,15 @@ def lose(batch: LLMBatch, problem: str) -> None:
         settle_ended()
 
 
-def settle_ended() -> None:
+def settle_ended(ends_s: float | None = None) -> None:
     """Calls whose batch has ended without them; also those that a killed process left."""
     left = LLMCall.objects.filter(state=LLMCall.State.BATCH).select_related("batch")
-    for call in left.filter(batch__state=BatchState.REFUSED)[:CALLS_A_ROUND]:
-        ledger.refuse(call, NOT_TAKEN)
-    for call in left.filter(batch__state=BatchState.UNKNOWN)[:CALLS_A_ROUND]:
-        ledger.lose(call)
-
-
-def look_for_lost() -> None:
-    """A batch that was given up, and shows after all: its answers were paid, and are read."""
-    since = timezone.now() - GIVE_UP_AFTER
-    lost = LLMBatch.objects.filter(state=BatchState.UNKNOWN, batch_id="", creating_at__gt=since)
-    for batch in lost.exclude(leased_until__gt=timezone.now()):
-        if not batch.take(LEASE_S):
-            continue
-        try:
-            remote = find_by_mark(get_endpoint(batch.provider), batch)
-        except LLMError:
-            remote = None
-        if remote:
-            batch.change(finished_at=None)
-            _adopt(batch, remote)
+    for call in left.filter(batch__state__in=(BatchState.REFUSED, BatchState.UNKNOWN))[
+        :CALLS_A_ROUND
+    ]:
+        if call.batch and call.batch.state == BatchState.REFUSED:
+            ledger.refuse(call, NOT_TAKEN)
         else:
-            batch.rest(LOOK_FOR.total_seconds())
+            ledger.lose(call)
+        if ends_s and time.monotonic() > ends_s:
+            return

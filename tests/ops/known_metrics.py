@@ -19,7 +19,7 @@ GAUGES_AND_COUNTERS = {
     "pipeline_redacted_total",
     *("pipeline_budget_used_ratio", "pipeline_budget_blocks"),
     *("pipeline_llm_batch_calls", "pipeline_llm_batches_unknown"),
-    "pipeline_llm_batch_due_timestamp_seconds",
+    *("pipeline_llm_batches_faulty", "pipeline_llm_batch_due_timestamp_seconds"),
     *("pipeline_approvals_waiting", "pipeline_approval_oldest_seconds"),
     "pipeline_approval_deadline_timestamp_seconds",
     "pipeline_approvals_decided_total",

@@ -129,6 +129,17 @@ def test_the_api_lists_them(vera: User, make_waiting: MakeWaiting) -> None:
     assert_problem(with_token(vera, "config:read").get("/api/v1/batches/"), 403)
 
 
+def test_a_fault_of_ours_is_shown_on_the_page_and_by_the_api(
+    vera: User, make_waiting: MakeWaiting, sign_in: Browse
+) -> None:
+    make_waiting("e1")
+    run_round()
+    LLMBatch.objects.update(problem="A fault of ours (KeyError): the log says where.", faults=1)
+    assert "A fault of ours (KeyError)" in text_of(sign_in(vera).get("/batches/"))
+    (batch,) = with_token(vera, "events:read").get("/api/v1/batches/").json()["results"]
+    assert batch["problem"].startswith("A fault of ours")
+
+
 def test_metrics_count_the_calls_that_wait(make_waiting: MakeWaiting) -> None:
     from prometheus_client import generate_latest
 
