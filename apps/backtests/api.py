@@ -16,7 +16,7 @@ from apps.api.permissions import Needs, check_access
 from apps.api.problems import Conflict
 from apps.api.serializers import StrictSerializer
 from apps.api.viewsets import ApiViewSet
-from apps.backtests.estimate import estimate, find_events
+from apps.backtests.estimate import EVENTS, LABELLED, SAMPLES, estimate, find_subjects
 from apps.backtests.models import MAX_EVENTS, Backtest, BacktestRow
 from apps.backtests.totals import Totals, add_up
 from apps.events.route_serializer import RouteSerializer
@@ -34,7 +34,19 @@ class CapSerializer(StrictSerializer):
 
 class EstimateRequestSerializer(StrictSerializer):
     pipeline = serializers.SlugRelatedField(slug_field="slug", queryset=Pipeline.objects.all())
-    count = serializers.IntegerField(min_value=1, max_value=MAX_EVENTS)
+    on = serializers.ChoiceField(
+        [EVENTS, LABELLED, SAMPLES],
+        default=EVENTS,
+        help_text="The newest events, the samples with a label, or all samples.",
+    )
+    count = serializers.IntegerField(
+        required=False, min_value=1, max_value=MAX_EVENTS, help_text="How many events."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["on"] == EVENTS and "count" not in attrs:
+            raise serializers.ValidationError({"count": "How many of the newest events?"})
+        return attrs
 
 
 class StartSerializer(EstimateRequestSerializer, CapSerializer):
@@ -45,6 +57,7 @@ class StartSerializer(EstimateRequestSerializer, CapSerializer):
     answer_path = serializers.CharField(required=False, allow_blank=True, max_length=500)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs = super().validate(attrs)
         for name in ("label_path", "answer_path"):
             try:
                 check_config(filter=attrs.get(name, ""))
@@ -101,13 +114,16 @@ class BacktestSerializer(serializers.ModelSerializer[Backtest]):
 
 
 class RowSerializer(serializers.ModelSerializer[BacktestRow]):
-    event = serializers.CharField(source="event.public_id", read_only=True)
+    """`event` or `sample` has an id, and the other is null."""
+
+    event = serializers.CharField(source="event.public_id", read_only=True, allow_null=True)
+    sample = serializers.CharField(source="sample.public_id", read_only=True, allow_null=True)
     route = RouteSerializer(allow_null=True, read_only=True)
 
     class Meta:
         model = BacktestRow
         fields = (
-            *("position", "event", "state", "old_answer", "answer", "problem", "changed"),
+            *("position", "event", "sample", "state", "old_answer", "answer", "problem", "changed"),
             *("label", "is_right", "was_right", "cost_usd", "latency_s", "is_reused"),
             "route",
         )
@@ -145,18 +161,19 @@ class BacktestViewSet(RetrieveModelMixin, ApiViewSet):
     def create(self, request: Request) -> Response:
         """Start one, with the draft as it is now."""
         asked = self._read(StartSerializer)
-        pipeline, count = asked.pop("pipeline"), asked.pop("count")
-        draft, events = pipeline.get_draft(), find_events(pipeline, count)
+        pipeline, on = asked.pop("pipeline"), asked.pop("on")
+        draft = pipeline.get_draft()
+        subjects = find_subjects(pipeline, on, asked.pop("count", None))
         if draft.token != asked.pop("token"):
             raise Conflict(draft.describe_conflict(), code="draft_conflict")
-        expected = estimate(draft.get_version(), events)
+        expected = estimate(draft.get_version(), subjects)
         if not expected.events or not expected.has_price:
-            raise Conflict("There is no event, or no known price: no cap could be kept.")
+            raise Conflict("Nothing to run it on, or no known price: no cap could be kept.")
         with transaction.atomic():
-            backtest = Backtest.start(self.user, draft, events, **asked)
+            backtest = Backtest.start(self.user, draft, subjects, **asked)
             self.record(
                 "backtest.start", backtest, pipeline=pipeline.slug,
-                events=len(events), cap_usd=str(backtest.cap_usd),
+                on=on, events=len(subjects), cap_usd=str(backtest.cap_usd),
             )  # fmt: skip
         return Response(BacktestSerializer(backtest).data, status=status.HTTP_201_CREATED)
 
@@ -166,7 +183,8 @@ class BacktestViewSet(RetrieveModelMixin, ApiViewSet):
         """What one may cost. Prepares each request, and sends none."""
         asked = self._read(EstimateRequestSerializer)
         draft = asked["pipeline"].get_draft()
-        found = estimate(draft.get_version(), find_events(asked["pipeline"], asked["count"]))
+        subjects = find_subjects(asked["pipeline"], asked["on"], asked.get("count"))
+        found = estimate(draft.get_version(), subjects)
         return Response(EstimateSerializer({"token": draft.token} | vars(found)).data)
 
     @extend_schema(parameters=[FromSerializer], responses=RowSerializer(many=True))
@@ -174,8 +192,9 @@ class BacktestViewSet(RetrieveModelMixin, ApiViewSet):
     def rows(self, request: Request, pk: str) -> Response:
         """A hundred rows from this position on."""
         first = self.get_valid_query(FromSerializer).get("from", 1)
-        found = self.get_object().rows.filter(position__gte=first).select_related("event")[:ROWS]
-        return Response(RowSerializer(found, many=True).data)
+        rows = self.get_object().rows.filter(position__gte=first)
+        found = rows.select_related("event", "sample").defer("sample__raw")
+        return Response(RowSerializer(found[:ROWS], many=True).data)
 
     @extend_schema(request=None, responses=BacktestSerializer)
     @action(detail=True, methods=["post"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apps.pipelines.expressions import evaluate
+from apps.pipelines.labels import is_same, meets
 from apps.pipelines.payload import PrepareError, read_payload
 
 WHOLE = "the answer"
@@ -31,6 +32,11 @@ def compare_answers(old: Any, new: Any, label: Any, path: str) -> dict[str, Any]
     }
 
 
+def check_expected(answer: Any, expected: Any) -> dict[str, Any]:
+    """The fields of a row that is a sample: it has no answer to be changed."""
+    return {"is_right": None if expected is None else meets(answer, expected)}
+
+
 def list_changed(old: Any, new: Any) -> list[str]:
     """Names of the fields that differ; the whole where one of them is no object."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -46,8 +52,4 @@ def agrees(answer: Any, label: Any, path: str) -> bool:
         given = evaluate(path, answer) if path else answer
     except PrepareError:
         return False
-    return bool(_fold(given) == _fold(label))
-
-
-def _fold(value: Any) -> Any:
-    return value.strip().casefold() if isinstance(value, str) else value
+    return is_same(given, label)

@@ -1,13 +1,17 @@
-"""Backtests: a draft on many past events, with a cap on what it may cost. Nothing is delivered."""
+"""Backtests: a draft on many past events, or on samples, with a cap on what it may cost.
+
+Nothing is delivered.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
@@ -16,7 +20,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from apps.events.models import Event
-from apps.pipelines.models import Pipeline, PipelineDraft, PipelineVersion
+from apps.llm.models import Subject
+from apps.pipelines.models import Pipeline, PipelineDraft, PipelineVersion, Sample
 
 MAX_EVENTS = 500
 LEASE_MARGIN_S = 30.0
@@ -33,7 +38,7 @@ State = BacktestState
 
 
 class Backtest(models.Model):
-    """One draft as it was at the start, on a fixed list of events.
+    """One draft as it was at the start, on a fixed list of events or samples.
 
     One process at a time works on it, under a lease; who comes after a crash goes on with the rows
     that wait, and what was paid before is reused by the ledger.
@@ -68,7 +73,7 @@ class Backtest(models.Model):
 
     @classmethod
     def start(
-        cls, author: Any, draft: PipelineDraft, events: list[Event], **fields: Any
+        cls, author: Any, draft: PipelineDraft, subjects: Sequence[Subject], **fields: Any
     ) -> Backtest:
         """With the draft as it is now. `fields` are cap and paths."""
         with transaction.atomic():
@@ -79,8 +84,8 @@ class Backtest(models.Model):
                 **fields,
             )
             rows = [
-                BacktestRow(backtest=backtest, position=position, event=event)
-                for position, event in enumerate(events, 1)
+                BacktestRow.of(subject, backtest=backtest, position=position)
+                for position, subject in enumerate(subjects, 1)
             ]
             BacktestRow.objects.bulk_create(rows)
         return backtest
@@ -90,6 +95,10 @@ class Backtest(models.Model):
         """Those that nobody works on, or whose worker is gone."""
         is_free = Q(leased_until=None) | Q(leased_until__lte=timezone.now())
         return cls.objects.filter(is_free, state=State.RUNNING).order_by("created_at")
+
+    @property
+    def is_on_samples(self) -> bool:
+        return self.rows.filter(sample__isnull=False).exists()
 
     @property
     def step(self) -> str:
@@ -156,11 +165,12 @@ class RowState(models.TextChoices):
 
 
 class BacktestRow(models.Model):
-    """One event of a backtest: what it says now, and what the draft says."""
+    """One event of a backtest: what it says now, and what the draft says. Or one sample."""
 
     backtest = models.ForeignKey(Backtest, on_delete=models.CASCADE, related_name="rows")
     position = models.PositiveIntegerField()
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="+")
+    event = models.ForeignKey(Event, null=True, on_delete=models.CASCADE, related_name="+")
+    sample = models.ForeignKey(Sample, null=True, on_delete=models.CASCADE, related_name="+")
     state = models.CharField(max_length=10, choices=RowState.choices, default=RowState.WAITING)
     old_answer = models.JSONField(null=True)
     answer = models.JSONField(null=True)
@@ -179,11 +189,26 @@ class BacktestRow(models.Model):
         ordering = ["position"]
         default_permissions = ()
         constraints = [
-            models.UniqueConstraint(fields=["backtest", "position"], name="backtest_row_once")
+            models.UniqueConstraint(fields=["backtest", "position"], name="backtest_row_once"),
+            models.CheckConstraint(
+                name="backtest_row_has_one_subject",
+                condition=Q(event__isnull=False, sample__isnull=True)
+                | Q(event__isnull=True, sample__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.backtest} {self.position}"
+
+    @classmethod
+    def of(cls, subject: Subject, **fields: Any) -> BacktestRow:
+        """Not saved."""
+        name = "event" if isinstance(subject, Event) else "sample"
+        return cls(**{name: subject}, **fields)
+
+    @property
+    def subject(self) -> Subject:
+        return cast("Subject", self.event or self.sample)
 
     def record(self, state: RowState, **fields: Any) -> None:
         """Waiting → `state`, once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +14,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.audit.models import AuditEntry
-from apps.backtests.estimate import Estimate, estimate, find_events
+from apps.backtests.estimate import Estimate, estimate, find_subjects
 from apps.backtests.forms import BacktestForm, CapForm
 from apps.backtests.models import Backtest, BacktestRow, BacktestState
 from apps.backtests.totals import add_up
 from apps.dashboard.site import page, render_page
 from apps.events.payload import pretty_json
+from apps.llm.models import Subject
 from apps.pipelines.models import Pipeline
 
 PIPELINES = ("Pipelines", "admin:pipelines_pipeline_changelist")
@@ -32,14 +34,14 @@ def backtests(request: HttpRequest, pk: int) -> HttpResponse:
     check_reader(request)
     pipeline = get_object_or_404(Pipeline, pk=pk)
     draft = pipeline.get_draft()
-    form = BacktestForm(request.POST or None)
+    form = BacktestForm(pipeline, request.POST or None)
     shown: dict[str, Any] = {}
     if request.method == "POST" and form.is_valid():
-        events = find_events(pipeline, form.cleaned_data["count"])
-        shown["estimate"] = expected = estimate(draft.get_version(), events)
+        subjects = find_subjects(pipeline, form.cleaned_data["on"], form.cleaned_data["count"])
+        shown["estimate"] = expected = estimate(draft.get_version(), subjects)
         is_same = request.POST.get("token") == draft.token
         if "start" in request.POST and is_same and may_start(expected):
-            return start(request, pipeline, form, events)
+            return start(request, pipeline, form, subjects)
         shown["is_stale"] = "start" in request.POST and not is_same
     context = {
         "pipeline": pipeline,
@@ -58,14 +60,14 @@ def may_start(expected: Estimate) -> bool:
 
 
 def start(
-    request: HttpRequest, pipeline: Pipeline, form: BacktestForm, events: list[Any]
+    request: HttpRequest, pipeline: Pipeline, form: BacktestForm, subjects: Sequence[Subject]
 ) -> HttpResponse:
-    asked = {name: value for name, value in form.cleaned_data.items() if name != "count"}
+    asked = {name: form.cleaned_data[name] for name in ("cap_usd", "label_path", "answer_path")}
     with transaction.atomic():
-        backtest = Backtest.start(request.user, pipeline.get_draft(), events, **asked)
+        backtest = Backtest.start(request.user, pipeline.get_draft(), subjects, **asked)
         AuditEntry.record(
             request.user, "backtest.start", backtest, pipeline=pipeline.slug,
-            events=len(events), cap_usd=str(backtest.cap_usd),
+            on=form.cleaned_data["on"], events=len(subjects), cap_usd=str(backtest.cap_usd),
         )  # fmt: skip
     return redirect("backtests:backtest", backtest.pk)
 
@@ -86,16 +88,22 @@ def backtest_page(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def get_details(backtest: Backtest, begins: str) -> dict[str, Any]:
     first = int(begins) if begins.isdecimal() and len(begins) < 6 else 1
-    rows = list(backtest.rows.filter(position__gte=first).select_related("event")[: ROWS_SHOWN + 1])
+    found = backtest.rows.filter(position__gte=first).select_related("event", "sample")
+    rows = list(found.defer("sample__raw")[: ROWS_SHOWN + 1])
     draft = backtest.pipeline.get_draft()
-    is_draft = draft.is_saved and draft.get_version().get_config() == backtest.config
+    is_same = draft.get_version().get_config() == backtest.config
+    is_on_samples = backtest.is_on_samples
     return {
         "backtest": backtest,
         "pipeline": backtest.pipeline,
         "totals": add_up(backtest),
         "is_running": backtest.state == BacktestState.RUNNING,
         "may_resume": backtest.state in (BacktestState.STOPPED, BacktestState.CANCELLED),
-        "is_draft": is_draft,
+        "is_draft": draft.is_saved and is_same,
+        "is_published": is_same and not draft.is_saved,
+        "is_on_samples": is_on_samples,
+        "has_labels": bool(backtest.label_path) or is_on_samples,
+        "noun": "sample" if is_on_samples else "event",
         "rows": [show_row(row) for row in rows[:ROWS_SHOWN]],
         "next": rows[-1].position if len(rows) > ROWS_SHOWN else None,
         "first": first,

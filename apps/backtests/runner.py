@@ -8,20 +8,19 @@ from typing import Any
 
 from django.db.models import Sum
 
-from apps.backtests.comparison import compare_answers, get_label
+from apps.backtests.comparison import check_expected, compare_answers, get_label
 from apps.backtests.models import Backtest, BacktestRow, RowState
-from apps.events.models import EventBody
 from apps.llm.chain import build_chain, get_most_usd
-from apps.llm.models import LLMCall
 from apps.llm.provider import LLMError, OutcomeUnknown
 from apps.llm.trial import Trial, find_known, try_once
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.payload import PrepareError
 from apps.pipelines.prepare import PreparedRequest, prepare
+from apps.pipelines.samples import read_body
 from workers.contracts import Verdict
 
 SLICE_S = 4.0
-BODY_GONE = "The body has been deleted after its retention time."
+BODY_GONE = "The body has been deleted, by a person or after its retention time."
 
 
 def run_due() -> None:
@@ -36,7 +35,7 @@ def run(backtest: Backtest, slice_s: float = SLICE_S) -> None:
         return
     version = backtest.get_version()
     ends = time.monotonic() + slice_s
-    for row in backtest.rows.filter(state=RowState.WAITING).select_related("event"):
+    for row in backtest.rows.filter(state=RowState.WAITING).select_related("event", "sample"):
         if time.monotonic() > ends:
             backtest.rest()
             return
@@ -66,15 +65,13 @@ class CapReached(Exception):
 
 def _run_row(backtest: Backtest, version: PipelineVersion, row: BacktestRow) -> None:
     """Raises CapReached, and the LLMErrors that concern every row."""
-    body = EventBody.objects.filter(event=row.event).first()
+    body = read_body(row.subject)
     if body is None:
         row.record(RowState.FAILED, problem=BODY_GONE)
         return
-    raw = bytes(body.raw)
-    label = get_label(backtest.label_path, raw, body.content_type)
-    known: dict[str, Any] = {"label": label, "old_answer": row.event.answer}
+    known = _get_known(backtest, row, *body)
     try:
-        request = prepare(version, raw, body.content_type)
+        request = prepare(version, *body)
     except PrepareError as error:
         row.record(RowState.FAILED, problem=str(error), **known)
         return
@@ -83,7 +80,7 @@ def _run_row(backtest: Backtest, version: PipelineVersion, row: BacktestRow) -> 
         return
     most_usd = _check_cap(backtest, row, build_chain(version, request))
     try:
-        trial = try_once(row.event, version, request, backtest.step, again=False)
+        trial = try_once(row.subject, version, request, backtest.step, again=False)
     except OutcomeUnknown as error:
         # It may have been paid: it counts, and is never sent again by itself.
         row.record(RowState.FAILED, problem=str(error), cost_usd=most_usd, **known)
@@ -96,9 +93,19 @@ def _run_row(backtest: Backtest, version: PipelineVersion, row: BacktestRow) -> 
     _record(backtest, row, trial, known)
 
 
+def _get_known(
+    backtest: Backtest, row: BacktestRow, raw: bytes, content_type: str
+) -> dict[str, Any]:
+    """What is right, and what the event says now."""
+    if row.sample:
+        return {"label": row.sample.expected}
+    label = get_label(backtest.label_path, raw, content_type)
+    return {"label": label, "old_answer": row.event.answer if row.event else None}
+
+
 def _check_cap(backtest: Backtest, row: BacktestRow, chain: list[PreparedRequest]) -> Decimal:
     """The most that this call may cost, 0 where its answer is on record already."""
-    if find_known(row.event, chain, backtest.step):
+    if find_known(row.subject, chain, backtest.step):
         return Decimal(0)
     most_usd = get_most_usd(chain)
     if backtest.get_spent_usd() + most_usd > backtest.cap_usd:
@@ -121,14 +128,16 @@ def _record(backtest: Backtest, row: BacktestRow, trial: Trial, known: dict[str,
     if trial.problem:
         row.record(RowState.FAILED, problem=trial.problem, **paid, **known)
         return
-    found = compare_answers(known["old_answer"], trial.answer, known["label"], backtest.answer_path)
+    if row.sample:
+        found = check_expected(trial.answer, known["label"])
+    else:
+        old, label = known["old_answer"], known["label"]
+        found = compare_answers(old, trial.answer, label, backtest.answer_path)
     row.record(RowState.ANSWERED, answer=trial.answer, **found, **paid, **known)
 
 
 def _get_paid_usd(backtest: Backtest, row: BacktestRow) -> Decimal:
     """What calls for this row have cost since the backtest began."""
-    calls = LLMCall.objects.filter(
-        event=row.event, step=backtest.step, intended_at__gte=backtest.created_at
-    )
+    calls = row.subject.llm_calls.filter(step=backtest.step, intended_at__gte=backtest.created_at)
     total: Decimal | None = calls.aggregate(total=Sum("cost_usd"))["total"]
     return total or Decimal(0)

@@ -130,6 +130,10 @@ class Event(models.Model):
         return get_public_id(self.id)
 
     @property
+    def pipeline_id(self) -> int:
+        return self.pipeline_version.pipeline_id
+
+    @property
     def workflow_id(self) -> str:
         """Deterministic, so that starting twice is starting once."""
         return f"{self.public_id}-r{self.run}"

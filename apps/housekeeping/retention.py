@@ -14,6 +14,7 @@ from apps.destinations.models import InboxItem
 from apps.events.models import FINISHED, Event
 from apps.ingest.models import RefusedRequest
 from apps.llm.models import LLMBatch, LLMCall
+from apps.pipelines.models import Sample
 
 BATCH = 500
 MAX_BATCHES = 200  # a run ends; the next goes on
@@ -28,6 +29,7 @@ class Removed:
     samples: int
     refused: int
     batches: int
+    tried: int  # payloads that were no events
 
 
 def remove_old_events() -> int:
@@ -68,6 +70,18 @@ def remove_old_batches() -> int:
     return removed.get("llm.LLMBatch", 0)
 
 
+def remove_old_samples() -> int:
+    """Delete payloads that were tried once, or removed by a person, RETENTION_DAYS ago."""
+    removed = 0
+    for _ in range(MAX_BATCHES):
+        ids = list(Sample.find_outdated().values_list("pk", flat=True)[:BATCH])
+        if not ids:
+            break
+        Sample.objects.filter(pk__in=ids, kept_until__isnull=False).delete()
+        removed += len(ids)
+    return removed
+
+
 def apply() -> Removed:
     """One run over everything that ages."""
     samples, _ = StatusSample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
@@ -77,4 +91,5 @@ def apply() -> Removed:
         samples=samples,
         refused=remove_old_refused(),
         batches=remove_old_batches(),
+        tried=remove_old_samples(),
     )

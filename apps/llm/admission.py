@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
-from apps.events.models import Event
 from apps.llm import breaker, limits
 from apps.llm.lanes import Lane, get_lane
 from apps.llm.limit_headers import SeenLimits
-from apps.llm.models import LLMCall
+from apps.llm.models import LLMCall, Subject
 from apps.llm.provider import Completion, LLMError
 from apps.pipelines.models import PipelineVersion
 from apps.pipelines.prepare import PreparedRequest
@@ -33,7 +32,7 @@ Outcome = Completion | LLMError
 class Call:
     """The call that asks to be admitted."""
 
-    event: Event
+    event: Subject
     version: PipelineVersion
     request: PreparedRequest
     lane: Lane
@@ -114,13 +113,13 @@ def take_up(call: LLMCall) -> Seat:
     grants: list[Grant] = [breaker.Passage(lane, str(kept.get("probe", "")))]
     if kept.get("taken_at"):
         began_s = call.intended_at.timestamp()
-        grants.append(limits.Place.take_up(lane, call.event, kept, began_s))
+        grants.append(limits.Place.take_up(lane, call.subject, kept, began_s))
     return Seat(grants)
 
 
 @contextmanager
 def admit(
-    event: Event,
+    event: Subject,
     version: PipelineVersion,
     request: PreparedRequest,
     lane: Lane,

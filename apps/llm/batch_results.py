@@ -186,7 +186,7 @@ def _record(call: LLMCall, completion: Completion) -> None:
 
 def _prepare_again(call: LLMCall) -> PreparedRequest:
     """What the answer is checked against."""
-    version, body = call.event.pipeline_version, getattr(call.event, "body", None)
+    version, body = call.own_event.pipeline_version, getattr(call.event, "body", None)
     plain = PreparedRequest(call.request, call.request_hash, version.output_schema)
     try:
         again = prepare(version, bytes(body.raw), body.content_type) if body else None

@@ -153,7 +153,8 @@ class Budget(models.Model):
         if self.source_id:
             calls = calls.filter(event__source=self.source_id)
         if self.pipeline_id:
-            calls = calls.filter(event__pipeline_version__pipeline=self.pipeline_id)
+            of_event = models.Q(event__pipeline_version__pipeline=self.pipeline_id)
+            calls = calls.filter(of_event | models.Q(sample__pipeline=self.pipeline_id))
         spent: Decimal = calls.aggregate(sum=models.Sum("cost_usd"))["sum"] or Decimal(0)
         BudgetPeriod.objects.create(budget=self, starts_on=start, spent_micros=int(spent * MICROS))
 

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from apps.events.models import Event
 from apps.llm.budget_models import MICROS, Budget, BudgetPeriod, BudgetWait
-from apps.llm.models import LLMCall
+from apps.llm.models import LLMCall, Subject
 from apps.llm.pricing import get_batch_cost_usd, get_cost_usd, has_price
 from apps.llm.provider import LLMError
 from workers.contracts import Verdict
@@ -68,7 +68,7 @@ class PriceUnknown(LLMError):
 class Charge:
     """What a call reserves: `micros` (millionths of a dollar) in each period."""
 
-    event: Event
+    event: Subject
     micros: int = 0
     model: str = ""
     periods: list[BudgetPeriod] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Charge:
 
 @contextmanager
 def charging(
-    event: Event,
+    event: Subject,
     body: dict[str, Any],
     *,
     provider: str = "",
@@ -109,7 +109,7 @@ def charging(
     try:
         yield replace(plan(event, body, provider, in_batch=in_batch), waits=waits)
     except (BudgetSpent, PriceUnknown) as refusal:
-        if waits:
+        if waits and isinstance(event, Event):
             note_wait(event, refusal, provider)
         raise
 
@@ -128,10 +128,10 @@ def note_wait(event: Event, refusal: BudgetSpent | PriceUnknown, provider: str) 
 
 
 def plan(
-    event: Event, body: dict[str, Any], provider: str = "", *, in_batch: bool = False
+    event: Subject, body: dict[str, Any], provider: str = "", *, in_batch: bool = False
 ) -> Charge:
     """What the request reserves, and where. Raises PriceUnknown."""
-    budgets = find_budgets(event.source_id, event.pipeline_version.pipeline_id)
+    budgets = find_budgets(event.source_id, event.pipeline_id)
     if not budgets:
         return Charge(event)
     model = str(body["model"])
@@ -143,9 +143,11 @@ def plan(
     return Charge(event, micros, model, open_periods(list(budgets))) if micros else Charge(event)
 
 
-def find_budgets(source_id: int, pipeline_id: int) -> QuerySet[Budget]:
+def find_budgets(source_id: int | None, pipeline_id: int) -> QuerySet[Budget]:
     """All that apply to a call for this source and pipeline."""
-    scope = Q(source=None, pipeline=None) | Q(source=source_id) | Q(pipeline=pipeline_id)
+    scope = Q(source=None, pipeline=None) | Q(pipeline=pipeline_id)
+    if source_id is not None:
+        scope |= Q(source=source_id)
     return Budget.objects.filter(scope).select_related("source", "pipeline")
 
 

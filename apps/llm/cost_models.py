@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
@@ -17,6 +18,8 @@ class CostHour(models.Model):
     model = models.CharField(max_length=120)
     # A slug; empty is the provider of the settings.
     provider = models.CharField(max_length=60, blank=True, default="", db_default="")
+    # Drafts that were tried on samples, which have no source.
+    on_samples = models.BooleanField(default=False, db_default=False)
     calls = models.PositiveIntegerField(default=0)
     events = models.PositiveIntegerField(default=0)
     input_tokens = models.PositiveBigIntegerField(default=0)
@@ -34,7 +37,12 @@ class CostHour(models.Model):
             models.UniqueConstraint(
                 fields=["hour", "source", "pipeline", "model", "provider"],
                 name="cost_hour_once_per_provider",
-            )
+            ),
+            models.UniqueConstraint(  # of the above no two are equal that have no source
+                fields=["hour", "pipeline", "model", "provider"],
+                condition=Q(on_samples=True),
+                name="cost_hour_of_samples_once",
+            ),
         ]
 
     def __str__(self) -> str:

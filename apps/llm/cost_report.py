@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Max, QuerySet, Sum
+from django.db.models import Case, F, Max, QuerySet, Sum, Value, When
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
@@ -28,7 +28,8 @@ SUMS = (
     "saved_usd",
     "batch_saved_usd",
 )
-DELETED = "deleted"
+DELETED, SAMPLES = "deleted", "tried on samples"
+SOURCE = Case(When(on_samples=True, then=Value(SAMPLES)), default=F("source__name"))
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def get_report(period: str) -> Report:
     first, last = get_days(period)
     since = datetime.combine(first, time.min, UTC)
     hours = CostHour.objects.filter(hour__gte=since)
-    sources = add_duplicates(read_groups(hours, "source__name", "source__slug"), since)
+    sources = add_duplicates(read_groups(hours, SOURCE, "source__slug"), since)
     return Report(
         first=first,
         last=last,
@@ -132,10 +133,11 @@ def read_days(hours: QuerySet[CostHour], first: date, last: date) -> list[DayCos
     return [found.get(day) or DayCost(day, Decimal(0), 0) for day in days]
 
 
-def read_groups(hours: QuerySet[CostHour], name: str, slug: str) -> list[Cost]:
+def read_groups(hours: QuerySet[CostHour], name: Any, slug: str) -> list[Cost]:
     """The dearest first."""
     sums = {f"sum_{each}": Sum(each) for each in SUMS}
-    rows = hours.values_list(name, slug).annotate(**sums).order_by(name)
+    named = hours.annotate(shown_name=F(name) if isinstance(name, str) else name)
+    rows = named.values_list("shown_name", slug).annotate(**sums).order_by("shown_name")
     costs = [
         Cost(label or DELETED, key or "", **dict(zip(SUMS, map(tidy, numbers), strict=True)))
         for label, key, *numbers in rows
@@ -186,9 +188,10 @@ def read_lines(period: str) -> Iterator[tuple[Any, ...]]:
     rows = (
         CostHour.objects.filter(hour__gte=since)
         .annotate(day=TruncDate("hour", tzinfo=UTC))
-        .values_list("day", "source__name", "pipeline__name", "model", "provider")
+        .annotate(source_name=SOURCE)
+        .values_list("day", "source_name", "pipeline__name", "model", "provider")
         .annotate(**{f"sum_{each}": Sum(each) for each in SUMS})
-        .order_by("day", "source__name", "pipeline__name", "model", "provider")
+        .order_by("day", "source_name", "pipeline__name", "model", "provider")
     )
     for day, source, pipeline, model, provider, *sums in rows.iterator():
         names = (source or DELETED, pipeline or DELETED, model, provider or SETTINGS_SLUG)

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Max, Min, Sum
+from django.db.models import Count, F, IntegerField, Max, Min, QuerySet, Sum, Value
 from django.db.models.functions import TruncHour
 from django.utils import timezone
 
-from apps.events.models import Event
-from apps.llm.models import CostHour, LLMCall
+from apps.llm.models import CostHour, LLMCall, Subject
+from apps.pipelines.models import Sample
 
 HOUR = timedelta(hours=1)
 # An answer is dated before its commit, which may wait for the database; later than this, never.
@@ -27,7 +27,7 @@ def add_up(now: datetime | None = None) -> int:
     start = get_first_open_hour(now or timezone.now())
     if start is None:
         return 0
-    rows = [CostHour(**dict(zip((*KEY, *SUMS), row, strict=True))) for row in read_hours(start)]
+    rows = [CostHour(**row) for row in read_hours(start)]
     for index in range(0, len(rows), BATCH):
         CostHour.objects.bulk_create(
             rows[index : index + BATCH],
@@ -35,7 +35,14 @@ def add_up(now: datetime | None = None) -> int:
             unique_fields=["hour", "source", "pipeline", "model", "provider"],
             update_fields=list(SUMS),
         )
-    return len(rows)
+    return len(rows) + sum(_write_of_samples(row) for row in read_hours_of_samples(start))
+
+
+def _write_of_samples(row: dict[str, Any]) -> int:
+    """One at a time: without a source no conflict would tell that the hour is written."""
+    sums = {name: row.pop(name) for name in SUMS}
+    CostHour.objects.update_or_create(**row, on_samples=True, defaults=sums)
+    return 1
 
 
 def get_first_open_hour(now: datetime) -> datetime | None:
@@ -48,13 +55,28 @@ def get_first_open_hour(now: datetime) -> datetime | None:
     return to_hour(start)
 
 
-def read_hours(start: datetime) -> Iterator[tuple[Any, ...]]:
-    """KEY and SUMS of every hour from `start` on, out of the ledger."""
-    calls = LLMCall.objects.filter(answered_at__gte=start).annotate(hour=TruncHour("answered_at"))
-    return iter(
-        calls.values_list(
-            "hour", "event__source", "event__pipeline_version__pipeline", "model", "provider"
-        )
+def read_hours(start: datetime) -> Iterator[dict[str, Any]]:
+    """KEY and SUMS of every hour from `start` on, out of the ledger: calls for events."""
+    calls = LLMCall.objects.filter(event__isnull=False)
+    return _add_up(calls, start, "event__source", "event__pipeline_version__pipeline")
+
+
+def read_hours_of_samples(start: datetime) -> Iterator[dict[str, Any]]:
+    """The same of calls for samples."""
+    calls = LLMCall.objects.filter(sample__isnull=False)
+    return _add_up(calls, start, Value(None, IntegerField()), "sample__pipeline")
+
+
+def _add_up(
+    calls: QuerySet[LLMCall], start: datetime, source: Any, pipeline: str
+) -> Iterator[dict[str, Any]]:
+    hours = calls.filter(answered_at__gte=start).annotate(
+        hour=TruncHour("answered_at"),
+        source=F(source) if isinstance(source, str) else source,
+        pipeline=F(pipeline),
+    )
+    rows = (
+        hours.values_list("hour", "source", "pipeline", "model", "provider")
         .annotate(
             calls=Count("pk"),
             events=Count("event", distinct=True),
@@ -65,16 +87,18 @@ def read_hours(start: datetime) -> Iterator[tuple[Any, ...]]:
         )
         .order_by("hour")
     )
+    return (dict(zip((*KEY, *SUMS), row, strict=True)) for row in rows)
 
 
-def note_saving(event: Event, call: LLMCall) -> None:
+def note_saving(subject: Subject, call: LLMCall) -> None:
     """An answer on record was used again, for nothing."""
     key: dict[str, Any] = {
         "hour": to_hour(timezone.now()),
-        "source_id": event.source_id,
-        "pipeline_id": event.pipeline_version.pipeline_id,
+        "source_id": subject.source_id,
+        "pipeline_id": subject.pipeline_id,
         "model": call.model,
         "provider": call.provider,
+        "on_samples": isinstance(subject, Sample),
     }
     with transaction.atomic():
         row, _ = CostHour.objects.get_or_create(**key)

@@ -26,7 +26,7 @@ from django.utils import timezone
 from apps.events.models import Event
 from apps.llm import budgets
 from apps.llm.costs import note_saving
-from apps.llm.models import OWN_STEPS, LLMCall
+from apps.llm.models import OWN_STEPS, LLMCall, Subject
 from apps.llm.owner import get_owner, is_gone
 from apps.llm.provider import Completion
 from apps.pipelines.prepare import PreparedRequest
@@ -43,7 +43,7 @@ def find_calls(event: Event) -> list[LLMCall]:
 
 
 def open_call(
-    event: Event,
+    event: Subject,
     request: PreparedRequest,
     number: int = 1,
     step: str = STEP,
@@ -76,7 +76,7 @@ def open_call(
             if seen is not None and not _is_unchanged(event, seen):
                 return None
             call = LLMCall.objects.create(
-                event=event,
+                **{"event" if isinstance(event, Event) else "sample": event},
                 step=named,
                 request_hash=request.hash,
                 run=event.run,
@@ -96,7 +96,7 @@ def open_call(
 
 def reopen(
     call: LLMCall,
-    event: Event,
+    event: Subject,
     due_at: datetime | None = None,
     seen: list[LLMCall] | None = None,
 ) -> LLMCall | None:
@@ -144,7 +144,7 @@ def _get_way(due_at: datetime | None) -> dict[str, Any]:
     return way | {"due_at": due_at, "batch": None, "refusal": ""}
 
 
-def _is_unchanged(event: Event, seen: list[LLMCall]) -> bool:
+def _is_unchanged(event: Subject, seen: list[LLMCall]) -> bool:
     """Part of the caller's transaction, which nobody else who asks so overtakes."""
     Event.objects.select_for_update(no_key=True).only("pk").get(pk=event.pk)
     now = event.llm_calls.own().order_by("-pk").values_list("pk", "fence", "state")
@@ -258,7 +258,7 @@ def lose(call: LLMCall, *, may_look: bool = False) -> bool:
 def reuse(call: LLMCall) -> None:
     """Count an answer that was not paid for again."""
     LLMCall.objects.filter(pk=call.pk).update(reused_count=F("reused_count") + 1)
-    note_saving(call.event, call)
+    note_saving(call.subject, call)
 
 
 def read_first(call: LLMCall) -> bool:

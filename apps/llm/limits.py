@@ -24,11 +24,10 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from apps.events.models import Event
 from apps.llm.lanes import Lane
 from apps.llm.limit_headers import SeenLimits
 from apps.llm.limit_scripts import RENEW, SETTLE, TAKE
-from apps.llm.models import LLMCall
+from apps.llm.models import LLMCall, Subject
 from apps.llm.provider import (
     Completion,
     LLMError,
@@ -67,14 +66,14 @@ class Place:
     """Room that was taken for one call."""
 
     lane: Lane
-    event: Event
+    event: Subject
     seat: str
     tokens: int
     taken_at: str  # by the queue server's clock; empty: this process counts for itself
     began_s: float  # Unix time: another process may settle it
 
     @classmethod
-    def take_up(cls, lane: Lane, event: Event, kept: dict[str, Any], began_s: float) -> Place:
+    def take_up(cls, lane: Lane, event: Subject, kept: dict[str, Any], began_s: float) -> Place:
         """The place of a call that was begun elsewhere, from what `as_json` said of it."""
         seat, at = str(kept.get("seat", "")), str(kept.get("taken_at", ""))
         return cls(lane, event, seat, int(kept.get("tokens", 0)), at, began_s)
@@ -143,7 +142,7 @@ class Place:
                 _own_seats[self.lane.id] -= 1
 
 
-def take(lane: Lane, event: Event, request: PreparedRequest) -> Place:
+def take(lane: Lane, event: Subject, request: PreparedRequest) -> Place:
     """Room for one call, in every limit or in none. Raises LimitReached with the time to wait."""
     tokens = estimate_tokens(request)
     seat = uuid.uuid4().hex

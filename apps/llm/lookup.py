@@ -70,10 +70,11 @@ def find(call: LLMCall) -> Completion | None:
     return find_kept(get_endpoint(call.provider), call.mark)
 
 
-def record(call: LLMCall, event: Event, completion: Completion) -> bool:
+def record(call: LLMCall, event: Event | None, completion: Completion) -> bool:
     """Put it on record as the call's answer; False where somebody else was first."""
     problem = completion.problem
-    if not (problem or call.is_trial):  # what a trial's answer is worth is read with its version
+    # What a trial's answer is worth is read with its version.
+    if event and not (problem or call.is_trial):
         try:
             body = event.body
             request = prepare(event.pipeline_version, bytes(body.raw), body.content_type)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.db import models
 from django.db.models import Q
 
@@ -10,6 +12,7 @@ from apps.llm.batch_models import LLMBatch
 from apps.llm.budget_models import Budget, BudgetPeriod, BudgetWait
 from apps.llm.cost_models import CostHour, DuplicateHour
 from apps.llm.provider_models import Provider, ProviderModel
+from apps.pipelines.models import Sample
 from apps.pipelines.redaction.kinds import describe_counts
 
 __all__ = [
@@ -22,9 +25,11 @@ __all__ = [
     "LLMCall",
     "Provider",
     "ProviderModel",
+    "Subject",
 ]
 
 
+Subject = Event | Sample  # what a call is made for; a sample is only ever tried
 OWN_STEPS = "llm"  # llm, llm#2, llm:repair; every other step is a trial
 
 
@@ -35,7 +40,10 @@ class LLMCallQuerySet(models.QuerySet["LLMCall"]):
 
 
 class LLMCall(models.Model):
-    """A request that is paid at most once: unique by event, step and hash of the request."""
+    """A request that is paid at most once: unique by event, step and hash of the request.
+
+    One that a draft was tried with on a sample has that in place of the event.
+    """
 
     class State(models.TextChoices):
         INTENT = "intent", "Sent, or about to be"
@@ -44,7 +52,10 @@ class LLMCall(models.Model):
         REFUSED = "refused", "Refused by the provider"
         UNKNOWN = "unknown", "Nobody knows whether it was paid"
 
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="llm_calls")
+    event = models.ForeignKey(Event, null=True, on_delete=models.CASCADE, related_name="llm_calls")
+    sample = models.ForeignKey(
+        Sample, null=True, on_delete=models.CASCADE, related_name="llm_calls"
+    )
     step = models.CharField(max_length=40, default="llm")
     request_hash = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=State.choices, default=State.INTENT)
@@ -92,6 +103,14 @@ class LLMCall(models.Model):
             models.UniqueConstraint(
                 fields=["event", "step", "request_hash"], name="llm_call_once_per_request"
             ),
+            models.UniqueConstraint(
+                fields=["sample", "step", "request_hash"], name="llm_call_once_per_sample"
+            ),
+            models.CheckConstraint(
+                name="llm_call_has_one_subject",
+                condition=Q(event__isnull=False, sample__isnull=True)
+                | Q(event__isnull=True, sample__isnull=False),
+            ),
             models.CheckConstraint(
                 name="answered_call_has_time",
                 condition=~Q(state="answered") | Q(answered_at__isnull=False),
@@ -113,10 +132,20 @@ class LLMCall(models.Model):
         return f"{self.model} {self.state}"
 
     @property
+    def subject(self) -> Subject:
+        """What it was made for: constraints say that it is one of the two."""
+        return cast("Subject", self.event or self.sample)
+
+    @property
+    def own_event(self) -> Event:
+        """Of a call that an event's own run made: those are never for a sample."""
+        return cast(Event, self.event)
+
+    @property
     def mark(self) -> dict[str, str]:
         """Under which a provider that keeps its answers keeps this one."""
         return {
-            "event": self.event.public_id,
+            "event": self.subject.public_id,
             "step": self.step,
             "request": self.request_hash,
         }

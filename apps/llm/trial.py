@@ -1,6 +1,7 @@
 """A request that is only tried: a dry run, or a row of a backtest.
 
-It is paid and recorded like any other, under a step of its own, and is never the event's answer.
+It is made for an event or for a sample, paid and recorded like any other under a step of its own,
+and is never the event's answer.
 The same request is asked once, whoever asked it: an answer on record is reused, free. Where a model
 is down the next of the chain stands in, as for an event.
 """
@@ -13,13 +14,12 @@ from decimal import Decimal
 
 from django.conf import settings
 
-from apps.events.models import Event
 from apps.llm import ledger
 from apps.llm.admission import Seat, admit
 from apps.llm.background import LEAST_WAIT_S
 from apps.llm.chain import Turn, build_chain, check_room, get_route_of
 from apps.llm.lanes import get_lane
-from apps.llm.models import LLMCall
+from apps.llm.models import LLMCall, Subject
 from apps.llm.output import PROBLEMS, UnfitAnswer, read_answer
 from apps.llm.provider import LLMError, OutcomeUnknown, Route
 from apps.llm.responses_api import StillAtWork
@@ -49,7 +49,7 @@ class Trial:
 
 
 def try_once(
-    event: Event, version: PipelineVersion, request: PreparedRequest, step: str, *, again: bool
+    subject: Subject, version: PipelineVersion, request: PreparedRequest, step: str, *, again: bool
 ) -> Trial:
     """The answer to `request` under `step`, paid at most once.
 
@@ -57,16 +57,16 @@ def try_once(
     repaired. Must not run inside a transaction. Raises `LLMError`.
     """
     turn = Turn(build_chain(version, request))
-    mine = event.llm_calls.filter(step=step, request_hash__in=[link.hash for link in turn.chain])
-    if known := find_known(event, turn.chain, step):
+    mine = subject.llm_calls.filter(step=step, request_hash__in=[link.hash for link in turn.chain])
+    if known := find_known(subject, turn.chain, step):
         return _reuse(known, turn)
     if begun := mine.filter(state__in=(State.INTENT, State.UNKNOWN)).first():
         turn.begin_at(begun)  # it may be paid: nobody else is asked before that is settled
     while link := turn.next:
-        if known := find_known(event, [link], ""):
+        if known := find_known(subject, [link], ""):
             return _reuse(known, turn)
         try:
-            call, answer, problem = _try(event, version, turn, link, step, again=again)
+            call, answer, problem = _try(subject, version, turn, link, step, again=again)
         except LLMError as error:
             turn.pass_over(link, error)
             continue
@@ -76,9 +76,9 @@ def try_once(
     raise turn.decide().error
 
 
-def find_known(event: Event, chain: list[PreparedRequest], step: str) -> LLMCall | None:
+def find_known(subject: Subject, chain: list[PreparedRequest], step: str) -> LLMCall | None:
     """The answer to use again: one to the first model, whoever asked; under `step` one to any."""
-    answered = event.llm_calls.filter(state=State.ANSWERED)
+    answered = subject.llm_calls.filter(state=State.ANSWERED)
     first = answered.filter(request_hash=chain[0].hash).last()
     return (
         first or answered.filter(step=step, request_hash__in=[link.hash for link in chain]).last()
@@ -92,7 +92,7 @@ def _reuse(call: LLMCall, turn: Turn) -> Trial:
 
 
 def _try(
-    event: Event,
+    subject: Subject,
     version: PipelineVersion,
     turn: Turn,
     request: PreparedRequest,
@@ -101,7 +101,7 @@ def _try(
     again: bool,
 ) -> tuple[LLMCall, object, str]:
     """Call, answer, and its problem. Raises `LLMError`."""
-    call = event.llm_calls.filter(step=step, request_hash=request.hash).first()
+    call = subject.llm_calls.filter(step=step, request_hash=request.hash).first()
     try:
         if call and call.is_in_background:  # of a process that died, or did not wait so long
             return call, _wait_for(call, version, request).answer, ""
@@ -112,8 +112,8 @@ def _try(
         lane = get_lane(request.model, request.provider)
         check_room(request, lane)
         has_stand_in = request is not turn.chain[-1]
-        with admit(event, version, request, lane, has_stand_in=has_stand_in) as seat:
-            call = _claim(event, request, step, again=again)
+        with admit(subject, version, request, lane, has_stand_in=has_stand_in) as seat:
+            call = _claim(subject, request, step, again=again)
             return call, _ask(call, version, request, seat).answer, ""
     except AnswerInvalid as error:
         if call is None:
@@ -146,17 +146,17 @@ def _wait_for(call: LLMCall, version: PipelineVersion, request: PreparedRequest)
             time.sleep(error.retry_after_s or LEAST_WAIT_S)
 
 
-def _claim(event: Event, request: PreparedRequest, step: str, *, again: bool) -> LLMCall:
+def _claim(subject: Subject, request: PreparedRequest, step: str, *, again: bool) -> LLMCall:
     """The intent, on disk. Raises CallInFlight and OutcomeUnknown."""
-    mine = event.llm_calls.filter(step=step, request_hash=request.hash).first()
+    mine = subject.llm_calls.filter(step=step, request_hash=request.hash).first()
     if mine is None:
-        claimed = ledger.open_call(event, request, step=step)
+        claimed = ledger.open_call(subject, request, step=step)
     elif mine.state == State.INTENT and (ledger.is_under_way(mine) or not ledger.lose(mine)):
         claimed = None
     elif mine.state in (State.INTENT, State.UNKNOWN) and not again:
         raise OutcomeUnknown
     else:
-        claimed = ledger.reopen(mine, event)
+        claimed = ledger.reopen(mine, subject)
     if claimed is None:
         raise CallInFlight(retry_after_s=IN_FLIGHT_WAIT_S)
     return claimed

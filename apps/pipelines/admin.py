@@ -16,7 +16,7 @@ from apps.dashboard.site import render_page
 from apps.destinations.models import Destination
 from apps.events.models import Event
 from apps.events.payload import pretty_json
-from apps.pipelines import draft_pages, dry_run_pages, ready_pages, version_pages
+from apps.pipelines import draft_pages, dry_run_pages, ready_pages, sample_pages, version_pages
 from apps.pipelines.approval_form import FIELDS as APPROVAL
 from apps.pipelines.forms import PipelineForm, PipelineNameForm
 from apps.pipelines.models import Pipeline, PipelineVersion
@@ -96,6 +96,12 @@ class PipelineAdmin(AuditedAdmin):
                 name="pipelines_draft_publish",
             ),
             path("<int:pk>/draft/dry-run/", dry_run_pages.dry_run, name="pipelines_dry_run"),
+            path("<int:pk>/samples/", sample_pages.samples, name="pipelines_samples"),
+            path(
+                "<int:pk>/samples/<slug:public_id>/remove/",
+                sample_pages.remove_sample,
+                name="pipelines_remove_sample",
+            ),
             path("<int:pk>/versions/", version_pages.versions, name="pipelines_versions"),
             path(
                 "<int:pk>/versions/<int:number>/roll-back/",

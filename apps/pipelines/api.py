@@ -18,6 +18,7 @@ from apps.pipelines.config_serializer import CONFIG, ConfigSerializer, VersionSe
 from apps.pipelines.draft_api import DraftActions
 from apps.pipelines.models import Pipeline
 from apps.pipelines.ready_api import ReadyActions, refuse_reserved_slug
+from apps.pipelines.sample_api import SampleActions
 
 
 class PipelineSerializer(SlugOnceMixin, StrictSerializer, ConfigSerializer):
@@ -71,7 +72,7 @@ class PipelineSerializer(SlugOnceMixin, StrictSerializer, ConfigSerializer):
         return pipeline
 
 
-class PipelineViewSet(ReadyActions, DraftActions, ConfigurationViewSet):
+class PipelineViewSet(ReadyActions, DraftActions, SampleActions, ConfigurationViewSet):
     """Pipelines: filter, transform, prompt, model, output schema, destination."""
 
     access: ClassVar[dict[str, Needs]] = {
@@ -85,6 +86,9 @@ class PipelineViewSet(ReadyActions, DraftActions, ConfigurationViewSet):
         "dry_run": Needs("config:write", "pipelines.change_pipeline"),
         "publish": Needs("config:write", "pipelines.change_pipeline"),
         "rollback": Needs("config:write", "pipelines.change_pipeline"),
+        "samples": Needs("config:read", "pipelines.change_pipeline"),
+        "keep_sample": Needs("config:write", "pipelines.change_pipeline"),
+        "remove_sample": Needs("config:write", "pipelines.change_pipeline"),
         "ready": Needs("config:read", "pipelines.view_pipeline"),
         "start": Needs("config:write", "pipelines.add_pipeline"),
         "create": Needs("config:write", "pipelines.add_pipeline"),

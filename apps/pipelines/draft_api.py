@@ -15,25 +15,29 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.api.permissions import Needs, check_access
+from apps.api.permissions import check_access
 from apps.api.problems import Conflict
 from apps.api.serializers import StrictSerializer
 from apps.api.viewsets import ApiViewSet
+from apps.events.models import Event
 from apps.events.route_serializer import RouteSerializer
+from apps.llm.models import Subject
 from apps.pipelines.config_serializer import CONFIG, ConfigSerializer, VersionSerializer
 from apps.pipelines.differences import find_differences
-from apps.pipelines.dry_run import run_dry
+from apps.pipelines.dry_run import DryRun, run_dry
 from apps.pipelines.models import (
     NOTE_MAX_CHARS,
     DraftConflict,
     DraftUnusable,
     Pipeline,
     PipelineVersion,
+    Sample,
 )
+from apps.pipelines.sample_api import READS_BODIES, dump
+from apps.pipelines.sample_models import SampleRefused
 from apps.pipelines.samples import choose
 
 DRAFT = "draft"
-READS_BODIES = Needs("events:read", "events.view_eventbody")
 
 
 class DraftSerializer(StrictSerializer, ConfigSerializer):
@@ -94,7 +98,20 @@ class RollbackSerializer(StrictSerializer):
 
 
 class DryRunRequestSerializer(DraftTokenSerializer):
-    event = serializers.CharField(max_length=60, help_text="An event of this pipeline: evt_….")
+    """One of `event`, `sample` and `body` says what it is run on."""
+
+    event = serializers.CharField(
+        required=False, max_length=60, help_text="An event of this pipeline: evt_…."
+    )
+    sample = serializers.CharField(
+        required=False, max_length=60, help_text="A sample of this pipeline: smp_…."
+    )
+    body = serializers.JSONField(required=False, help_text="A payload of your own.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if sum(name in attrs for name in ("event", "sample", "body")) != 1:
+            raise serializers.ValidationError({"event": "Give one of event, sample and body."})
+        return attrs
 
 
 class DryRunSerializer(serializers.Serializer[Any]):
@@ -102,6 +119,10 @@ class DryRunSerializer(serializers.Serializer[Any]):
 
     answer = serializers.JSONField(allow_null=True)
     current_answer = serializers.JSONField(allow_null=True)
+    expected = serializers.JSONField(allow_null=True, help_text="Of a sample with a label.")
+    is_right = serializers.BooleanField(
+        allow_null=True, help_text="Whether the answer says what is expected."
+    )
     problem = serializers.CharField(allow_blank=True)
     held = serializers.CharField(
         allow_blank=True, help_text="Why the answer would wait for approval; a dry run holds none."
@@ -211,31 +232,35 @@ class DraftActions(ApiViewSet):
         serializer_class=DryRunRequestSerializer,
     )
     def dry_run(self, request: Request, slug: str) -> Response:
-        """Ask the model for one event, as the draft would: one paid call, nothing delivered."""
+        """Ask the model for one event or sample, as the draft would.
+
+        One paid call, nothing delivered; the same request is not paid again.
+        """
         check_access(request, READS_BODIES)
         pipeline = self._get_pipeline()
         asked: dict[str, Any] = self.get_valid().validated_data
         draft = pipeline.get_draft()
         if draft.token != asked["token"]:
             raise Conflict(draft.describe_conflict(), code=DraftConflict.code)
-        _, event = choose(pipeline, asked["event"])
-        if event is None or event.public_id != asked["event"]:
-            raise NotFound("There is no such event with its body in this pipeline.")
-        run = run_dry(event, draft.get_version())
-        trial = run.trial
-        cost_usd = trial.cost_usd if trial else Decimal(0)
-        self.record("draft.dry_run", pipeline, event=event.public_id, usd=str(cost_usd))
-        found = {
-            "answer": trial.answer if trial else None,
-            "current_answer": event.answer,
-            "problem": trial.problem if trial else run.sentence,
-            "held": run.held,
-            "cost_usd": cost_usd,
-            "latency_s": trial.latency_s if trial else 0.0,
-            "reused": trial.is_reused if trial else False,
-            "route": trial.route if trial else None,
-        }
-        return Response(DryRunSerializer(found).data)
+        subject = self._find_subject(pipeline, asked)
+        run = run_dry(subject, draft.get_version())
+        shown = DryRunSerializer(show_run(subject, run)).data
+        tried = {"sample" if isinstance(subject, Sample) else "event": subject.public_id}
+        self.record("draft.dry_run", pipeline, **tried, usd=shown["cost_usd"])
+        return Response(shown)
+
+    def _find_subject(self, pipeline: Pipeline, asked: dict[str, Any]) -> Subject:
+        if "body" in asked:
+            try:
+                return Sample.use_once(pipeline, self.user, dump(asked["body"]))
+            except SampleRefused as refused:
+                raise serializers.ValidationError({"body": str(refused)}) from None
+        kind = "event" if "event" in asked else "sample"
+        chosen = choose(pipeline, asked[kind]).chosen
+        is_found = chosen is not None and chosen.public_id == asked[kind]
+        if chosen is None or not is_found or isinstance(chosen, Sample) != (kind == "sample"):
+            raise NotFound(f"There is no such {kind} with its body in this pipeline.")
+        return chosen
 
     @extend_schema(parameters=[CompareSerializer], responses=DifferenceSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=None)
@@ -249,6 +274,23 @@ class DraftActions(ApiViewSet):
     def _get_pipeline(self) -> Pipeline:
         pipeline: Pipeline = self.get_object()
         return pipeline
+
+
+def show_run(subject: Subject, run: DryRun) -> dict[str, Any]:
+    """What DryRunSerializer takes."""
+    trial = run.trial
+    return {
+        "answer": trial.answer if trial else None,
+        "current_answer": subject.answer if isinstance(subject, Event) else None,
+        "expected": run.expected,
+        "is_right": run.is_right,
+        "problem": trial.problem if trial else run.sentence,
+        "held": run.held,
+        "cost_usd": trial.cost_usd if trial else Decimal(0),
+        "latency_s": trial.latency_s if trial else 0.0,
+        "reused": trial.is_reused if trial else False,
+        "route": trial.route if trial else None,
+    }
 
 
 def find_version(pipeline: Pipeline, name: str) -> PipelineVersion:

@@ -1,4 +1,4 @@
-"""The editor: the draft beside a real event, checked, saved, discarded."""
+"""The editor: the draft beside an event or a sample, checked, saved, discarded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from apps.dashboard.site import page, render_page
 from apps.pipelines.differences import find_differences
 from apps.pipelines.draft_form import DraftForm
 from apps.pipelines.models import DraftConflict, Pipeline, PipelineVersion
+from apps.pipelines.sample_keeping import check_reader, paste, pin
+from apps.pipelines.sample_models import SampleRefused
 from apps.pipelines.samples import choose, try_on
 
 PIPELINES = ("Pipelines", "admin:pipelines_pipeline_changelist")
@@ -24,9 +26,14 @@ PIPELINES = ("Pipelines", "admin:pipelines_pipeline_changelist")
 
 @page("pipelines.change_pipeline")
 def edit_draft(request: HttpRequest, pk: int) -> HttpResponse:
-    """A POST saves; with `check` or `preview` it only shows what comes of what was typed."""
+    """A POST saves; with `check` or `preview` it only shows what comes of what was typed.
+
+    With `paste` or `pin` it keeps a sample, and what was typed in the draft stays as it is.
+    """
     pipeline = get_object_or_404(Pipeline.objects.select_related("current_version"), pk=pk)
     form = DraftForm(pipeline.get_draft(), request.POST or None)
+    if "paste" in request.POST or "pin" in request.POST:
+        return show_editor(request, form, **keep_sample(request, pipeline))
     if request.method != "POST" or not form.is_valid():
         return show_editor(request, form)
     if "check" in request.POST or "preview" in request.POST:
@@ -52,6 +59,21 @@ def save(request: HttpRequest, form: DraftForm) -> None:
         )
         changed = [each.name for each in find_differences(before, typed)]
         AuditEntry.record(request.user, "draft.save", draft.pipeline, fields=changed)
+
+
+def keep_sample(request: HttpRequest, pipeline: Pipeline) -> dict[str, Any]:
+    """What was pasted, or the event that is shown. Says which is shown next, or what is wrong."""
+    check_reader(request)
+    chosen = request.POST.get("event", "")
+    try:
+        if "pin" in request.POST:
+            sample = pin(request, pipeline, chosen)
+        else:
+            sample = paste(request, pipeline, request.POST.get("sample_body", ""))
+    except SampleRefused as refused:
+        return {"sample_error": str(refused), "sample_body": request.POST.get("sample_body", "")}
+    messages.success(request, f"“{sample}” is kept among the samples. That saved no draft.")
+    return get_shown(DraftForm(pipeline.get_draft(), request.POST), sample.public_id)
 
 
 def show_conflict(request: HttpRequest, form: DraftForm, conflict: DraftConflict) -> HttpResponse:
@@ -102,14 +124,15 @@ def get_preview(request: HttpRequest, form: DraftForm) -> dict[str, Any]:
     """Nothing of an event for somebody who may not read bodies."""
     if not request.user.has_perm("events.view_eventbody"):
         return {"may_preview": False}
-    wanted = request.POST.get("event") or request.GET.get("event", "")
-    samples, event = choose(form.draft.pipeline, wanted)
-    version = get_version(form)
+    return get_shown(form, request.POST.get("event") or request.GET.get("event", ""))
+
+
+def get_shown(form: DraftForm, public_id: str) -> dict[str, Any]:
+    choices, version = choose(form.draft.pipeline, public_id), get_version(form)
     return {
         "may_preview": True,
-        "samples": samples,
-        "event": event,
-        "preview": try_on(version, event) if version else None,
+        "choices": choices,
+        "preview": try_on(version, choices.chosen) if version else None,
     }
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.destinations.models import Destination
 from apps.pipelines.needs import LEAST, get_needed
+from apps.pipelines.sample_models import Sample as Sample
 
 NOTE_MAX_CHARS = 500
 # All other fields of a version say what it does: they are what a draft holds and a diff compares.

@@ -83,7 +83,7 @@ def test_a_generated_request_is_answered_as_documented(
     @given(case=OPERATIONS[name].as_strategy(generation_mode=mode), is_known=st.booleans())
     def ask(case: Any, is_known: bool) -> None:
         if is_known and case.path_parameters:
-            known = {"slug": slug, "id": key}
+            known = {"slug": slug, "id": key, "sample": f"smp_{key}"}
             case.path_parameters = {each: known[each] for each in case.path_parameters}
         response = case.call(headers={"Authorization": f"Bearer {token}"})
         case.validate_response(response, checks=CHECKS)

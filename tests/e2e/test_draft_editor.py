@@ -30,7 +30,7 @@ def open_editor(system: System, page: Page, name: str) -> None:
     page.goto(f"{system.url}/pipelines/pipeline/?q={name}")
     page.get_by_role("link", name=name, exact=True).first.click()
     page.get_by_role("link", name="Edit prompt and settings").click()
-    expect(page.get_by_role("heading", name="On a real event")).to_be_visible()
+    expect(page.get_by_role("heading", name="Tried on")).to_be_visible()
 
 
 def find_violations(page: Page) -> list[str]:

@@ -60,7 +60,7 @@ def test_two_providers_of_one_model_are_told_apart(helpdesk: Source) -> None:
         ("backup", "m", Decimal(2)),
         ("settings", "m", Decimal("0.5")),
     ]
-    note_saving(LLMCall.objects.get(cost_usd=2).event, LLMCall.objects.get(cost_usd=2))
+    note_saving(LLMCall.objects.get(cost_usd=2).subject, LLMCall.objects.get(cost_usd=2))
     assert [cost.reused for cost in get_report("7d").models] == [1, 0]
 
 

@@ -21,7 +21,13 @@ from tests.fixtures.fake_llm import FakeLLM
 from tests.pages.conftest import Browse, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-FORM = {"count": "10", "cap_usd": "1", "label_path": "label", "answer_path": "category"}
+FORM = {
+    "on": "events",
+    "count": "10",
+    "cap_usd": "1",
+    "label_path": "label",
+    "answer_path": "category",
+}
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from django.db import transaction
 
 from apps.destinations.models import Destination
 from apps.pipelines.checks import check_config
-from apps.pipelines.models import Pipeline
+from apps.pipelines.expressions import evaluate
+from apps.pipelines.models import Pipeline, Sample
 
 FOLDER = Path(__file__).parent
 SLUGS = ("ticket-routing", "content-moderation", "lead-scoring", "email-drafting")
@@ -44,9 +45,10 @@ class ReadyPipeline:
     samples: list[dict[str, Any]]
     answer: dict[str, Any]
     labelled: list[Labelled]
+    sample_name: str  # JMESPath: what a payload is called in a list
 
     def start(self, author: Any, slug: str, name: str, destination: Destination) -> Pipeline:
-        """A pipeline of one's own whose first version does the same.
+        """A pipeline of one's own whose first version does the same, with samples and labels.
 
         Raises IntegrityError where the slug is taken.
         """
@@ -54,7 +56,16 @@ class ReadyPipeline:
             pipeline = Pipeline.objects.create(slug=slug, name=name)
             note = f"Started from the ready pipeline “{self.name}”."
             pipeline.publish(author, **self.config, destination=destination, note=note)
+            for payload in self.samples:
+                self._keep(pipeline, author, payload)
+            for row in self.labelled:
+                self._keep(pipeline, author, row.payload, expected=row.expected)
         return pipeline
+
+    def _keep(self, pipeline: Pipeline, author: Any, payload: Any, **fields: Any) -> None:
+        raw = json.dumps(payload, ensure_ascii=False).encode()
+        name = str(evaluate(self.sample_name, payload) or "")
+        Sample.keep(pipeline, author, raw, name=name, origin=Sample.Origin.READY, **fields)
 
 
 @cache
