@@ -58,6 +58,10 @@ DOORS = (
     Door("post", "refused-requests/{refused}/discard/", SUPPORT),
     Door("post", "refused-requests/accept/", SUPPORT, 200, {}),
     Door("post", "refused-requests/discard/", SUPPORT, 200, {}),
+    Door("get", "approvals/", VIEWER),
+    Door("post", "approvals/0/approve/", SUPPORT, 404),
+    Door("post", "approvals/0/edit/", SUPPORT, 404, {"answer": {}}),
+    Door("post", "approvals/0/reject/", SUPPORT, 404),
     Door("get", "breakers/", VIEWER),
     Door("post", "breakers/0123456789abcdef/close/", ADMIN, 404),  # it is not open
     Door("get", "providers/", VIEWER),
