@@ -24,6 +24,13 @@ from apps.pipelines.sample_models import (
 )
 
 
+class LabelField(forms.JSONField):
+    """Django writes `null` into the box where nothing is known."""
+
+    def prepare_value(self, value: object) -> str:
+        return "" if value is None else super().prepare_value(value)
+
+
 class SampleForm(forms.Form):
     """A payload that was never an event, and what is right about it."""
 
@@ -38,7 +45,7 @@ class SampleForm(forms.Form):
         widget=UnfoldAdminTextareaWidget({"rows": 8, "class": "pa-mono", "spellcheck": "false"}),
         help_text="JSON, as an event would bring it.",
     )
-    expected = forms.JSONField(
+    expected = LabelField(
         label="What the answer should say",
         required=False,
         widget=UnfoldAdminTextareaWidget({"rows": 3, "class": "pa-mono", "spellcheck": "false"}),

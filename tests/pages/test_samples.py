@@ -138,7 +138,9 @@ def test_an_event_is_pinned_and_outlives_its_body(client: Client, helpdesk: Sour
 
 def test_samples_are_added_with_a_label_and_removed(client: Client, triage: Pipeline) -> None:
     path = at(triage, "samples/")
-    assert "None yet." in words(client.get(path))
+    page = words(client.get(path))
+    assert "None yet." in page
+    assert "null </textarea>" not in page
     typed = {"name": "N", "body": '{"text": "a"}', "expected": '{"category": "x"}'}
     assert "“N” is kept." in words(client.post(path, typed, follow=True))
     sample = Sample.objects.get()
