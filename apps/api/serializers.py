@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.request import Request
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -16,6 +17,19 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown:
                 raise serializers.ValidationError({name: ["Unknown field."] for name in unknown})
         return super().to_internal_value(data)
+
+
+def read_filter(request: Request, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
+    """Which ones are meant, from a body. Raises ValidationError, also where there is no body: one
+    that was forgotten, or sent without Content-Length, must not mean all.
+    """
+    if request.stream is None:
+        raise serializers.ValidationError(
+            "Send a filter in the body, with Content-Length: {} is all."
+        )
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
 
 
 class SlugOnceMixin(serializers.Serializer[Any]):

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 
 from apps.api.permissions import Needs
 from apps.api.problems import Conflict
-from apps.api.serializers import StrictSerializer
+from apps.api.serializers import StrictSerializer, read_filter
 from apps.api.viewsets import ApiViewSet
 from apps.events.conflict_api import (
     ConflictIdsSerializer,
@@ -361,9 +361,7 @@ class DeadLetterViewSet(ApiViewSet):
         return Response(UnburiedSerializer(answer).data, status=status.HTTP_202_ACCEPTED)
 
     def _recover_many(self, verb: Verb) -> Any:
-        serializer = DeadLetterFilterSerializer(data=self.request.data)
-        serializer.is_valid(raise_exception=True)
-        dead = get_dead_letters(**serializer.validated_data)
+        dead = get_dead_letters(**read_filter(self.request, DeadLetterFilterSerializer))
         oldest = list(dead.order_by("received_at", "pk")[:MAX_RECOVERED])
         outcome = recover_all(oldest, verb, self.user)
         answer = {"done": outcome.done, "skipped": outcome.too_late, "remaining": dead.count()}

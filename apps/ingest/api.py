@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from apps.api.permissions import Needs, check_access
 from apps.api.problems import Conflict
+from apps.api.serializers import read_filter
 from apps.api.viewsets import ApiViewSet
 from apps.events.paging import Key
 from apps.ingest.acceptance import Acceptance, Outcome, StillRefused, discard, discard_all
@@ -146,9 +147,7 @@ class RefusedRequestViewSet(ApiViewSet):
         return self._settle("discard")
 
     def _settle(self, verb: str) -> Response:
-        serializer = RefusedFilterSerializer(data=self.request.data)
-        serializer.is_valid(raise_exception=True)
-        asked = dict(serializer.validated_data)
+        asked = read_filter(self.request, RefusedFilterSerializer)
         last: Key | None = asked.pop("after", None)
         rest = get_kept(last, RefusedFilter(**asked))
         batch = list(rest[:MAX_SETTLED])

@@ -41,6 +41,13 @@ def test_all_are_retried_by_an_empty_filter(bob: User, helpdesk: Source, shop: S
     assert AuditEntry.objects.filter(action="event.retry").count() == 2
 
 
+@pytest.mark.parametrize("verb", ["retry", "discard"])
+def test_no_body_is_no_empty_filter(bob: User, helpdesk: Source, verb: str) -> None:
+    event = make_event(helpdesk, status=Status.DEAD)
+    assert_problem(with_token(bob).post(f"{DEAD}{verb}/"), 400)
+    assert_status(event, "dead")
+
+
 def test_those_of_a_source_an_error_or_a_list_are_taken_and_no_other(
     bob: User, helpdesk: Source, shop: Source
 ) -> None:

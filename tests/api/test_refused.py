@@ -145,6 +145,12 @@ def test_many_are_accepted_in_bounded_batches(
     assert queue.xlen(STREAM) == 1
 
 
+@pytest.mark.parametrize("verb", ["accept", "discard"])
+def test_no_body_is_no_empty_filter(bob: User, mended: RefusedRequest, verb: str) -> None:
+    assert_problem(with_token(bob).post(f"{URL}{verb}/"), 400)
+    assert states() == ["kept"]
+
+
 def test_only_named_ones_are_discarded(
     bob: User, helpdesk: Source, refused: RefusedRequest
 ) -> None:
