@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection
 from rest_framework.test import APIClient
 
 from apps.accounts.models import User
@@ -15,7 +18,7 @@ from apps.events.models import Event
 from apps.pipelines.models import Pipeline
 from apps.sources.models import Source
 from tests.api.clients import assert_problem, with_token
-from tests.fixtures.approvals import ask_for_a_yes, make_held, read_event, run_out
+from tests.fixtures.approvals import ask_for_a_yes, get, make_held, read_event, run_out
 
 APPROVALS = "/api/v1/approvals/"
 TERMS = {
@@ -125,6 +128,29 @@ def test_who_comes_second_is_told_who_was_first(
     problem = assert_problem(post(client, held, verb, **get_body(verb)), 409, "by alice")
     assert problem["code"] == "already_decided"
     assert read_event(held).answer == held.answer
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_eight_who_decide_at_once_one_wins(bob: User, held: Approval) -> None:
+    gate = threading.Barrier(8)
+
+    def decide(number: int) -> str | None:
+        try:
+            mine = get(held)
+            gate.wait(10)
+            verb = deciding.approve if number % 2 else deciding.reject
+            verb(mine, bob)
+        except deciding.AlreadyDecided:
+            return None
+        else:
+            return "running" if number % 2 else "discarded"
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        [won] = [each for each in pool.map(decide, range(8)) if each]
+    assert read_event(held).status == won
+    assert AuditEntry.objects.filter(action__startswith="approval.").count() == 1
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "edit"])

@@ -83,9 +83,9 @@ def test_of_eight_who_retry_at_once_one_wins(helpdesk: Source) -> None:
     gate = threading.Barrier(8)
 
     def retry(_: int) -> bool:
-        mine = read(event)
-        gate.wait(10)
         try:
+            mine = read(event)
+            gate.wait(10)
             return mine.retry()
         finally:
             connection.close()
